@@ -1,0 +1,91 @@
+"""The AXI4-Lite register map as data: 32-bit registers, byte offsets."""
+
+from dataclasses import dataclass
+
+from spec.commands import COMMAND_WORDS
+
+__all__ = ["REGISTERS", "REGISTER_ADDRESS_BITS", "BitField", "Register"]
+
+REGISTER_ADDRESS_BITS = 8
+
+
+@dataclass(frozen=True)
+class BitField:
+    """Bits within a register."""
+
+    name: str
+    offset: int
+    bits: int
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Register:
+    """One register. Access: ``ro`` read, ``rw`` read and write, ``wo`` write,
+    ``w1c`` read, writing a one clears the bit."""
+
+    name: str
+    offset: int
+    access: str
+    meaning: str
+    fields: tuple[BitField, ...] = ()
+
+    def field(self, name: str) -> BitField:
+        """The field called ``name``; ``KeyError`` when there is none."""
+        for field in self.fields:
+            if field.name == name:
+                return field
+        raise KeyError(f"register {self.name} has no field {name}")
+
+
+_EVENTS = (
+    BitField("fence", 0, 1, "a FENCE ended"),
+    BitField("error", 1, 1, "a command ended with an error"),
+)
+
+
+def _counter(name: str, offset: int, meaning: str) -> tuple[Register, Register]:
+    return (
+        Register(f"{name}_low", offset, "ro",
+                 f"{meaning}, low half; reading it holds the high half for the next read"),
+        Register(f"{name}_high", offset + 4, "ro", f"{meaning}, high half as held"),
+    )
+
+
+def _address(name: str, offset: int, meaning: str) -> tuple[Register, Register]:
+    return (Register(f"{name}_low", offset, "rw", f"{meaning}, low half"),
+            Register(f"{name}_high", offset + 4, "rw", f"{meaning}, high half"))
+
+
+_REGISTERS = (
+    Register("identity", 0x00, "ro", "first 32 bits of the description's SHA-256"),
+    Register("status", 0x04, "ro", "what the tile is doing", (
+        BitField("busy", 0, 1, "a command is queued or under way"),
+        BitField("full", 1, 1, "the command queue takes no more"),
+        BitField("refused", 2, 1, "a doorbell was rung while full, since the last clear"),
+    )),
+    Register("interrupt", 0x08, "w1c", "events since cleared", _EVENTS),
+    Register("interrupt_enable", 0x0C, "rw", "events that raise the interrupt", _EVENTS),
+    Register("error", 0x10, "ro", "the first command that failed since the last clear", (
+        BitField("code", 0, 8, "its error code, 0 when none failed"),
+        BitField("tag", 16, 16, "its tag"),
+    )),
+    Register("fence_tag", 0x14, "ro", "tag of the last FENCE that ended"),
+    Register("ended", 0x18, "ro", "commands that ended, with or without error, modulo 2^32"),
+    Register("clear", 0x1C, "wo", "what to clear", (
+        BitField("error", 0, 1, "the error register and status.refused"),
+        BitField("counters", 1, 1, "the five counters"),
+    )),
+    *_counter("cycles", 0x20, "clock cycles in which a command was under way"),
+    *_counter("atoms_read", 0x28, "atoms read from memory"),
+    *_counter("atoms_written", 0x30, "atoms written to memory"),
+    *_counter("stall_memory", 0x38, "cycles that waited for an atom from memory"),
+    *_counter("stall_result", 0x40, "cycles in which an atom waited for room for results"),
+    *_address("window_base", 0x48, "first byte address that commands may touch"),
+    *_address("window_limit", 0x50, "byte address behind the last that commands may touch"),
+    Register("doorbell", 0x58, "wo", "any write queues the command words; SLVERR when full"),
+    *(Register(f"command_{word}", 0x60 + 4 * word, "rw", f"word {word} of the next command")
+      for word in range(COMMAND_WORDS)),
+)
+
+REGISTERS = {register.name: register for register in _REGISTERS}

@@ -1,0 +1,418 @@
+"""One frozen record of parameters per unit.
+
+Each record holds what its unit's RTL, golden model and testbench need, and nothing of the rest of
+the tile. Widths are derived here once. ``LATENCY`` is the number of clock cycles from the edge at
+which an input is taken to the edge at which its result can be taken: a promise that the RTL makes
+and the testbench measures.
+"""
+
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from spec.formats import FLOAT_FORMATS, SCALE_FORMATS, FloatFormat, ScaleFormat, next_power_of_two
+
+__all__ = [
+    "ActivationBufferParams", "Axi4Params", "ColumnParams", "CommandCheckerParams", "DecoderParams",
+    "DotArrayParams", "Fp32AdderParams", "Fp32MultiplierParams", "Fp32RounderParams",
+    "GroupScalerParams", "RegisterFileParams", "ResultPackerParams", "RowAccumulatorParams",
+    "ScaleBufferParams", "ScaleCombinerParams", "SequencerParams", "SkidBufferParams", "UnitParams",
+]
+
+
+class UnitParams(BaseModel):
+    """Base of all unit records: frozen, strict, no unknown keys, JSON in and out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _known_format(cls, value: Any, info: Any) -> Any:
+        known = {"weights": FLOAT_FORMATS, "activations": FLOAT_FORMATS, "format": FLOAT_FORMATS,
+                 "result": FLOAT_FORMATS, "scale_format": SCALE_FORMATS}.get(info.field_name)
+        if known is not None and value not in known:
+            raise ValueError(f"{cls.__name__}.{info.field_name} must be one of "
+                             f"{', '.join(known)}, not {value!r}")
+        return value
+
+
+class DecoderParams(UnitParams):
+    """Codes of ``format``, ``lanes`` at a time."""
+
+    LATENCY: ClassVar[int] = 1
+    format: str
+    lanes: int = Field(ge=1, le=256)
+
+    @property
+    def float_format(self) -> FloatFormat:
+        """The format's record."""
+        return FLOAT_FORMATS[self.format]
+
+
+class DotArrayParams(UnitParams):
+    """Exact dot product of one scale group: ``lanes`` products a beat, ``group_beats`` at most."""
+
+    LATENCY: ClassVar[int] = 3
+    weights: str
+    activations: str
+    lanes: int = Field(ge=1, le=256)
+    group_beats: int = Field(ge=1, le=1024)
+
+    @property
+    def weight_format(self) -> FloatFormat:
+        """Format of the weights."""
+        return FLOAT_FORMATS[self.weights]
+
+    @property
+    def activation_format(self) -> FloatFormat:
+        """Format of the activations."""
+        return FLOAT_FORMATS[self.activations]
+
+    @property
+    def lsb_exponent(self) -> int:
+        """Exponent of the least significant bit of every product (E4M3 x E4M3: -18)."""
+        return self.weight_format.smallest_exponent + self.activation_format.smallest_exponent
+
+    @property
+    def largest_product(self) -> int:
+        """Largest magnitude of one product, in units of ``2**lsb_exponent``."""
+        result = 1
+        for fmt in (self.weight_format, self.activation_format):
+            significand = (fmt.largest_code & fmt.mantissa_mask) | (1 << fmt.mantissa_bits)
+            result *= significand << fmt.largest_shift
+        return result
+
+    @property
+    def product_bits(self) -> int:
+        """Two's complement width of one product."""
+        return self.largest_product.bit_length() + 1
+
+    @property
+    def beat_bits(self) -> int:
+        """Two's complement width of the sum of one beat."""
+        return (self.largest_product * self.lanes).bit_length() + 1
+
+    @property
+    def sum_bits(self) -> int:
+        """Two's complement width of the sum of one group (E4M3, 128 products: 44)."""
+        return (self.largest_product * self.lanes * self.group_beats).bit_length() + 1
+
+    @property
+    def has_infinity(self) -> bool:
+        """Whether either operand format has infinities."""
+        return self.weight_format.has_infinity or self.activation_format.has_infinity
+
+
+class Fp32RounderParams(UnitParams):
+    """Fixed point s{``sum_bits``} in units of ``2**lsb_exponent``, to FP32.
+
+    Within these limits no result is subnormal (``lsb_exponent >= -126``) and none overflows.
+    """
+
+    LATENCY: ClassVar[int] = 3
+    sum_bits: int = Field(ge=2, le=128)
+    lsb_exponent: int = Field(ge=-126, le=0)
+
+
+class Fp32MultiplierParams(UnitParams):
+    """FP32 multiplication; no parameters."""
+
+    LATENCY: ClassVar[int] = 4
+
+
+class Fp32AdderParams(UnitParams):
+    """FP32 addition; no parameters."""
+
+    LATENCY: ClassVar[int] = 4
+
+
+class ScaleCombinerParams(UnitParams):
+    """The product of an activation scale and a weight scale."""
+
+    scale_format: str
+
+    @property
+    def LATENCY(self) -> int:
+        """One cycle for E8M0 (an addition), the multiplier's for FP32."""
+        return 1 if self.scale_format == "e8m0" else Fp32MultiplierParams.LATENCY
+
+    @property
+    def format(self) -> ScaleFormat:
+        """The scales' format."""
+        return SCALE_FORMATS[self.scale_format]
+
+    @property
+    def combined_bits(self) -> int:
+        """Width of the combined scale: a NaN flag above u9 for E8M0, 32 for FP32."""
+        return 10 if self.scale_format == "e8m0" else 32
+
+
+class GroupScalerParams(UnitParams):
+    """Group sum times combined scale."""
+
+    scale_format: str
+
+    @property
+    def LATENCY(self) -> int:
+        """Two cycles for E8M0 (exponent, rounding), the multiplier's for FP32."""
+        return 2 if self.scale_format == "e8m0" else Fp32MultiplierParams.LATENCY
+
+    @property
+    def combiner(self) -> ScaleCombinerParams:
+        """The record of the unit that makes the combined scale."""
+        return ScaleCombinerParams(scale_format=self.scale_format)
+
+
+class RowAccumulatorParams(UnitParams):
+    """FP32 accumulation of ``rows`` interleaved rows (a power of two)."""
+
+    rows: int = Field(ge=1, le=64)
+
+    @property
+    def LATENCY(self) -> int:
+        """The adder's."""
+        return Fp32AdderParams.LATENCY
+
+    @property
+    def slot_bits(self) -> int:
+        """Width of a row's number within its strip."""
+        return (self.rows - 1).bit_length()
+
+
+class ColumnParams(UnitParams):
+    """All units of one column."""
+
+    dot_array: DotArrayParams
+    scale_format: str
+    rows: int = Field(ge=1, le=64)
+
+    @property
+    def fp32_rounder(self) -> Fp32RounderParams:
+        """Rounder behind the dot array."""
+        return Fp32RounderParams(sum_bits=self.dot_array.sum_bits,
+                                 lsb_exponent=self.dot_array.lsb_exponent)
+
+    @property
+    def scale_combiner(self) -> ScaleCombinerParams:
+        """Product of the two scales."""
+        return ScaleCombinerParams(scale_format=self.scale_format)
+
+    @property
+    def group_scaler(self) -> GroupScalerParams:
+        """Group sum times combined scale."""
+        return GroupScalerParams(scale_format=self.scale_format)
+
+    @property
+    def row_accumulator(self) -> RowAccumulatorParams:
+        """Accumulation over groups."""
+        return RowAccumulatorParams(rows=self.rows)
+
+    @property
+    def LATENCY(self) -> int:
+        """The sum of the units in a row: dot product, rounding, scaling, accumulation."""
+        return (self.dot_array.LATENCY + self.fp32_rounder.LATENCY + self.group_scaler.LATENCY
+                + self.row_accumulator.LATENCY)
+
+
+class ActivationBufferParams(UnitParams):
+    """``columns`` activation vectors of up to ``depth`` atoms."""
+
+    LATENCY: ClassVar[int] = 1
+    atom_bits: int = Field(ge=8, le=512)
+    columns: int = Field(ge=1, le=8)
+    depth: int = Field(ge=2, le=65536)
+
+    @property
+    def address_bits(self) -> int:
+        """Width of an atom's number."""
+        return (self.depth - 1).bit_length()
+
+
+class ScaleBufferParams(UnitParams):
+    """Up to ``scales`` scales, written an atom at a time, read one at a time."""
+
+    LATENCY: ClassVar[int] = 2
+    atom_bits: int = Field(ge=8, le=512)
+    scale_format: str
+    scales: int = Field(ge=1, le=65536)
+
+    @property
+    def format(self) -> ScaleFormat:
+        """The scales' format."""
+        return SCALE_FORMATS[self.scale_format]
+
+    @property
+    def scales_per_atom(self) -> int:
+        """Scales in one atom."""
+        return self.atom_bits // self.format.bits
+
+    @property
+    def depth(self) -> int:
+        """Atoms that the buffer holds, at least two."""
+        return max(2, -(-self.scales // self.scales_per_atom))
+
+    @property
+    def address_bits(self) -> int:
+        """Width of an atom's number."""
+        return (self.depth - 1).bit_length()
+
+    @property
+    def index_bits(self) -> int:
+        """Width of a scale's number: the atom's above the position within it."""
+        return self.address_bits + (self.scales_per_atom - 1).bit_length()
+
+
+class ResultPackerParams(UnitParams):
+    """Rows of ``columns`` FP32 results to atoms of ``result`` format."""
+
+    atom_bits: int = Field(ge=8, le=512)
+    columns: int = Field(ge=1, le=8)
+    result: str
+    depth: int = Field(ge=2, le=1024)
+    rows_bits: int = Field(ge=1, le=32)
+
+    @property
+    def result_format(self) -> FloatFormat:
+        """The results' format in memory."""
+        return FLOAT_FORMATS[self.result]
+
+    @property
+    def pitch(self) -> int:
+        """Elements from one row to the next: ``columns`` rounded up to a power of two."""
+        return next_power_of_two(self.columns)
+
+    @property
+    def rows_per_atom(self) -> int:
+        """Result rows in one atom."""
+        return self.atom_bits // (self.pitch * self.result_format.bits)
+
+
+class SkidBufferParams(UnitParams):
+    """Two entries of ``bits`` bits."""
+
+    LATENCY: ClassVar[int] = 1
+    bits: int = Field(ge=1, le=1024)
+
+
+class Axi4Params(UnitParams):
+    """An AXI4 manager's side: ``atom_bits`` of data, bursts of at most ``burst_atoms`` beats."""
+
+    address_bits: int = Field(ge=12, le=63)
+    atom_bits: int = Field(ge=8, le=512)
+    burst_atoms: int = Field(ge=1, le=256)
+    outstanding_bursts: int = Field(ge=1, le=64)
+
+    @property
+    def offset_bits(self) -> int:
+        """Address bits within one atom."""
+        return (self.atom_bits // 8 - 1).bit_length()
+
+    @property
+    def index_bits(self) -> int:
+        """Width of an atom's number: the address without the bits within an atom."""
+        return self.address_bits - self.offset_bits
+
+    @property
+    def count_bits(self) -> int:
+        """Width of a count of atoms: the whole memory can be counted."""
+        return self.index_bits + 1
+
+    @property
+    def skid_buffer(self) -> SkidBufferParams:
+        """Buffer of the atoms read: data, and whether the response was an error."""
+        return SkidBufferParams(bits=self.atom_bits + 1)
+
+
+class CommandCheckerParams(UnitParams):
+    """Everything that decides whether a command may start."""
+
+    memory: Axi4Params
+    columns: int
+    k_max: int
+    rows_max: int
+    lanes: int
+    group: int
+    rows_per_strip: int
+    rows_per_block: int
+    scale_rows: int
+    scales_per_atom: int
+    rows_per_result_atom: int
+
+    @property
+    def k_bits(self) -> int:
+        """Width of K."""
+        return self.k_max.bit_length()
+
+    @property
+    def k_atoms_bits(self) -> int:
+        """Width of the atoms of one row."""
+        return (-(-self.k_max // self.lanes)).bit_length()
+
+    @property
+    def groups_max(self) -> int:
+        """Most groups of one row."""
+        return -(-self.k_max // self.group)
+
+    @property
+    def scale_atoms_bits(self) -> int:
+        """Width of the scale atoms of one block of rows, or of one activation vector."""
+        return (-(-self.groups_max * self.scale_rows // self.scales_per_atom)).bit_length()
+
+    @property
+    def rows_bits(self) -> int:
+        """Width of a count of rows."""
+        return self.rows_max.bit_length()
+
+    @property
+    def column_bits(self) -> int:
+        """Width of a count of columns."""
+        return self.columns.bit_length()
+
+    @property
+    def atoms_bits(self) -> int:
+        """Width of a count of atoms: the longest weight stream, whether it fits memory or not."""
+        return self.rows_bits + max(self.k_atoms_bits, self.scale_atoms_bits) + 1
+
+    @property
+    def size_cycles(self) -> int:
+        """Most cycles that the sizes of a command take, one per bit of the smaller factor."""
+        return max(self.k_atoms_bits, self.scale_atoms_bits)
+
+
+class SequencerParams(UnitParams):
+    """Command execution: what the checker knows, the buffers, and the room for results."""
+
+    checker: CommandCheckerParams
+    activation_buffer: ActivationBufferParams
+    weight_scale_buffer: ScaleBufferParams
+    activation_scale_buffer: ScaleBufferParams
+    result_rows: int = Field(ge=2, le=1024)
+
+    @property
+    def group_beats(self) -> int:
+        """Atoms of one full group."""
+        return self.checker.group // self.checker.lanes
+
+    @property
+    def slot_bits(self) -> int:
+        """Width of a row's number within its strip."""
+        return (self.checker.rows_per_strip - 1).bit_length()
+
+    @property
+    def strips_per_block(self) -> int:
+        """Strips of a full block."""
+        return self.checker.rows_per_block // self.checker.rows_per_strip
+
+
+class RegisterFileParams(UnitParams):
+    """The AXI4-Lite registers and the command queue behind them."""
+
+    address_bits: int = Field(ge=12, le=63)
+    queue_depth: int = Field(ge=2, le=64)
+    identity: int = Field(ge=0, le=0xFFFFFFFF)
+
+    @property
+    def window_bits(self) -> int:
+        """Width of a window address: one more than an address, so that the limit may stand behind
+        the last byte."""
+        return self.address_bits + 1

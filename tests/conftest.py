@@ -1,0 +1,39 @@
+"""Fixtures that several files share."""
+
+from pathlib import Path
+
+import pytest
+
+from spec.load import load_tile
+from spec.tile import Tile
+
+__all__ = ["DESCRIPTIONS", "PROJECT"]
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+# The default tile, four columns with FP32 scales, the smallest legal one and an odd one.
+DESCRIPTIONS = (
+    PROJECT / "tiles" / "hbm3_fp8.toml",
+    PROJECT / "tiles" / "hbm3_fp8_x4.toml",
+    PROJECT / "tests" / "descriptions" / "smallest.toml",
+    PROJECT / "tests" / "descriptions" / "odd.toml",
+)
+
+
+@pytest.fixture(params=DESCRIPTIONS, ids=lambda path: path.stem)
+def description_path(request: pytest.FixtureRequest) -> Path:
+    """The file of each description that the suite runs on."""
+    path: Path = request.param
+    return path
+
+
+@pytest.fixture
+def tile(description_path: Path) -> Tile:
+    """Each of those descriptions, resolved."""
+    return load_tile(description_path)
+
+
+@pytest.fixture
+def default_tile() -> Tile:
+    """The default tile alone, for tests that need no other."""
+    return load_tile(DESCRIPTIONS[0])

@@ -1,0 +1,203 @@
+"""Descriptions from files: what is read, and what is said of a bad one."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from spec.load import DescriptionError, load_description, load_tile
+from spec.tile import Tile
+from tests.conftest import DESCRIPTIONS, PROJECT
+
+
+def problems_of(tmp_path: Path, text: str | bytes) -> list[str]:
+    """Load a file of this text, which must be refused, and return its lines of messages."""
+    path = tmp_path / "t.toml"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    with pytest.raises(DescriptionError) as caught:
+        load_description(path)
+    assert len(str(caught.value).splitlines()) == len(caught.value.problems)
+    return str(caught.value).replace(str(path), "t.toml").splitlines()
+
+
+def test_reads_the_default_tile() -> None:
+    description = load_description(PROJECT / "tiles" / "hbm3_fp8.toml")
+    assert description.name == "hbm3_fp8"
+    assert description.memory.atom_bytes == 32
+    assert description.compute.k_max == 16384
+
+
+def test_defaults_are_those_of_the_default_tile(tmp_path: Path) -> None:
+    path = tmp_path / "t.toml"
+    path.write_text('name = "hbm3_fp8"\n')
+    assert load_tile(path).digest == load_tile(PROJECT / "tiles" / "hbm3_fp8.toml").digest
+
+
+def test_reads_every_description(tile: Tile) -> None:
+    assert all(unit is not None for unit in tile.units.values())
+
+
+def test_descriptions_have_names_of_their_files() -> None:
+    for path in DESCRIPTIONS:
+        assert load_tile(path).name == path.stem
+
+
+def test_digest_follows_values_not_their_spelling(tmp_path: Path) -> None:
+    path = tmp_path / "t.toml"
+    path.write_text('clock = {target_mhz = 800}\n# a comment\nname = "hbm3_fp8"\n')
+    assert load_tile(path).digest == load_tile(PROJECT / "tiles" / "hbm3_fp8.toml").digest
+    path.write_text('name = "hbm3_fp8"\nclock = {target_mhz = 801}\n')
+    assert load_tile(path).digest != load_tile(PROJECT / "tiles" / "hbm3_fp8.toml").digest
+
+
+def test_names_three_mistakes_at_once(tmp_path: Path) -> None:
+    assert problems_of(tmp_path, """
+name = "t"
+[memory]
+atom_bytes = 24
+[compute]
+colums = 2
+[scaling]
+group = 100
+""") == [
+        "t.toml:4: memory.atom_bytes must be one of 8, 16, 32, 64, not 24",
+        "t.toml:6: compute.colums = 2 is unknown; did you mean compute.columns, "
+        "an integer in [1, 8]?",
+        "t.toml:8: scaling.group must be a power of two in [8, 4096], not 100",
+    ]
+
+
+def test_problems_carry_their_facts(tmp_path: Path) -> None:
+    path = tmp_path / "t.toml"
+    path.write_text('name = "t"\n[compute]\ncolums = 2\nk_max = 0\n')
+    with pytest.raises(DescriptionError) as caught:
+        load_description(path)
+    unknown, wrong = caught.value.problems
+    assert (unknown.keys, unknown.value, unknown.nearest, unknown.line) == (
+        ("compute.colums",), "2", "compute.columns", 3)
+    assert (wrong.keys, wrong.value, wrong.allowed, wrong.line) == (
+        ("compute.k_max",), "0", "an integer in [1, 65536]", 4)
+
+
+@pytest.mark.parametrize(("line", "message"), [
+    ("[memory]\naddress_bits = 8", "memory.address_bits must be an integer in [16, 63], not 8"),
+    ("[memory]\nburst_atoms = 12", "memory.burst_atoms must be a power of two in [1, 256], not 12"),
+    ("[memory]\nburst_atoms = 512",
+     "memory.burst_atoms must be a power of two in [1, 256], not 512"),
+    ("[memory]\natom_bytes = 32.5", "memory.atom_bytes must be one of 8, 16, 32, 64, not 32.5"),
+    ('[memory]\ninterface = "native"', 'memory.interface must be "axi4", not "native"'),
+    ("[compute]\ncolumns = true", "compute.columns must be an integer in [1, 8], not true"),
+    ('[compute]\ncolumns = "4"', 'compute.columns must be an integer in [1, 8], not "4"'),
+    ("[compute]\ncolumns = 4.0", "compute.columns must be an integer in [1, 8], not 4.0"),
+    ("[compute]\ncolumns = [4]", "compute.columns must be an integer in [1, 8], not an array"),
+    ("[compute.columns]\na = 4", "compute.columns must be an integer in [1, 8], not a table"),
+    ('[compute]\nweights = "E4M3"', 'compute.weights must be one of "e4m3", "e5m2", not "E4M3"'),
+    ("[scaling]\namax_floor = nan", "scaling.amax_floor must be a number in [0, 1], not nan"),
+    ("[scaling]\namax_floor = -1e-9", "scaling.amax_floor must be a number in [0, 1], not -1e-09"),
+    ("[clock]\ntarget_mhz = 0.0", "clock.target_mhz must be a number in (0, 5000], not 0.0"),
+    ("[clock]\ntarget_mhz = inf", "clock.target_mhz must be a number in (0, 5000], not inf"),
+    ("memory = 3", "memory must be a table, not 3"),
+    ("[[memory]]\natom_bytes = 8", "memory must be a table, not an array"),
+    ("atom_bytes = 8", "atom_bytes = 8 is unknown; did you mean memory.atom_bytes, "
+                       "one of 8, 16, 32, 64?"),
+    ("[memory]\nK_Max = 8", "memory.K_Max = 8 is unknown; did you mean compute.k_max, "
+                            "an integer in [1, 65536]?"),
+    ("[host]\nzzz = 8", "host.zzz = 8 is unknown; [host] has queue_depth"),
+    ("[zzz]", "zzz = a table is unknown; a description has name, [memory], [compute], [scaling], "
+              "[host], [clock]"),
+    ("[memroy]", "[memroy] is unknown; did you mean [memory]?"),
+])
+def test_refuses_a_value(tmp_path: Path, line: str, message: str) -> None:
+    (problem,) = problems_of(tmp_path, f'name = "t"\n{line}\n')
+    assert re.sub(r"^t.toml(:\d+)?: ", "", problem) == message
+
+
+@pytest.mark.parametrize("name", ["", "8x", "HBM", "a-b", "a" * 41, "a b", "../a", "a\\nb"])
+def test_refuses_a_name(tmp_path: Path, name: str) -> None:
+    (problem,) = problems_of(tmp_path, f'name = "{name}"\n')
+    assert problem.startswith("t.toml:1: name must be text that matches ^[a-z][a-z0-9_]{0,39}$, "
+                              "not ")
+
+
+def test_asks_for_the_name(tmp_path: Path) -> None:
+    assert problems_of(tmp_path, "") == [
+        "t.toml: name is missing; it must be text that matches ^[a-z][a-z0-9_]{0,39}$"]
+
+
+def test_looks_into_a_misspelt_table(tmp_path: Path) -> None:
+    assert problems_of(tmp_path, 'name = "t"\n[memroy]\natom_bytes = 24\nbursts = 1\n') == [
+        "t.toml:2: [memroy] is unknown; did you mean [memory]?",
+        "t.toml:3: memroy.atom_bytes must be one of 8, 16, 32, 64, not 24",
+        "t.toml:4: memroy.bursts = 1 is unknown; did you mean memory.burst_atoms, "
+        "a power of two in [1, 256]?",
+    ]
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("[scaling]\ngroup = 16", "scaling.group = 16 is shorter than one atom of 32 weights; "
+                              "allowed: 32 or more"),
+    ("[memory]\nburst_atoms = 256", "memory.burst_atoms = 256 x 32 bytes crosses the 4096-byte "
+                                    "boundary of AXI4; allowed: at most 128"),
+    ("[memory]\natom_bytes = 8\n[compute]\ncolumns = 3",
+     "compute.columns = 3 fp32 results of one row take 16 bytes and must fit an atom of 8; "
+     "allowed: at most 2 columns"),
+    ('[scaling]\nformat = "fp32"',
+     "scaling.rule = 'e8m0-ceil' makes e8m0 scales, but scaling.format = 'fp32'; allowed with "
+     "fp32: fp32-div"),
+])
+def test_names_a_conflict_between_keys(tmp_path: Path, text: str, message: str) -> None:
+    (problem,) = problems_of(tmp_path, f'name = "t"\n{text}\n')
+    assert re.sub(r"^t.toml:\d+: ", "", problem) == message
+
+
+def test_names_conflicts_beside_other_mistakes(tmp_path: Path) -> None:
+    assert problems_of(tmp_path, """
+[compute]
+columns = 9
+[scaling]
+format = "fp32"
+""") == [
+        "t.toml: name is missing; it must be text that matches ^[a-z][a-z0-9_]{0,39}$",
+        "t.toml:3: compute.columns must be an integer in [1, 8], not 9",
+        "t.toml:5: scaling.rule = 'e8m0-ceil' makes e8m0 scales, but scaling.format = 'fp32'; "
+        "allowed with fp32: fp32-div",
+    ]
+
+
+def test_names_no_conflict_of_a_key_that_is_wrong_itself(tmp_path: Path) -> None:
+    assert problems_of(tmp_path, 'name = "t"\n[memory]\natom_bytes = 24\nburst_atoms = 256\n') == [
+        "t.toml:3: memory.atom_bytes must be one of 8, 16, 32, 64, not 24"]
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ("name = \n", "t.toml:1: this is not TOML: Invalid value (at line 1, column 8)"),
+    ('name = "t"\nname = "u"\n',
+     "t.toml:2: this is not TOML: Cannot overwrite a value (at line 2, column 11)"),
+    (b'name = "t"\n# \xff\n', "t.toml:2: is not UTF-8 text: byte 0xff at offset 13"),
+    ("a = " + "[" * 5000, "t.toml: this is not TOML: arrays or tables are nested too deeply"),
+    (b"#" * (1 << 20) + b"\n", "t.toml: is larger than 1048576 bytes: this is no tile description"),
+])
+def test_refuses_what_is_not_toml(tmp_path: Path, content: str | bytes, message: str) -> None:
+    assert problems_of(tmp_path, content) == [message]
+
+
+def test_refuses_a_number_that_python_does_not_read(tmp_path: Path) -> None:
+    (problem,) = problems_of(tmp_path, f"a = {'9' * 5000}\n")
+    assert problem.startswith("t.toml: this is not TOML: Exceeds the limit")
+
+
+def test_names_the_nearest_file(tmp_path: Path) -> None:
+    with pytest.raises(DescriptionError) as caught:
+        load_description(PROJECT / "tiles" / "hbm3_fp.toml")
+    assert str(caught.value) == (f"{PROJECT / 'tiles' / 'hbm3_fp.toml'}: there is no such file; "
+                                 f"did you mean {PROJECT / 'tiles' / 'hbm3_fp8.toml'}?")
+    with pytest.raises(DescriptionError, match="there is no such file$"):
+        load_description(tmp_path / "none" / "t.toml")
+
+
+def test_names_the_files_of_a_directory() -> None:
+    with pytest.raises(DescriptionError) as caught:
+        load_description(PROJECT / "tests" / "descriptions")
+    assert str(caught.value).endswith(
+        "this is a directory; name one TOML file in it; "
+        f"{PROJECT / 'tests' / 'descriptions'} has odd.toml, smallest.toml")
