@@ -1,0 +1,85 @@
+"""Command checker: whether a command may start, and the sizes of its regions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from spec.commands import Command, ErrorCode, Opcode
+from spec.units import CommandCheckerParams
+
+__all__ = ["CommandSizes", "command_checker", "command_sizes"]
+
+
+@dataclass(frozen=True)
+class CommandSizes:
+    """Sizes of a LOAD or a GEMV, in atoms.
+
+    ``k_atoms`` of one row or vector, ``scale_atoms`` of the scales of one vector (LOAD) or in front
+    of one block (GEMV), ``source_atoms`` and ``other_atoms`` of the two regions.
+    """
+
+    k_atoms: int
+    scale_atoms: int
+    source_atoms: int
+    other_atoms: int
+
+
+def _ceil_divide(value: int, divisor: int) -> int:
+    return -(-value // divisor)
+
+
+def command_sizes(command: Command, params: CommandCheckerParams) -> CommandSizes:
+    """Return the sizes of a LOAD or a GEMV whose K and rows are legal."""
+    k_atoms = _ceil_divide(command.k, params.lanes)
+    groups = _ceil_divide(command.k, params.group)
+    if command.opcode == Opcode.LOAD:
+        scale_atoms = _ceil_divide(groups, params.scales_per_atom)
+        return CommandSizes(k_atoms, scale_atoms, k_atoms, scale_atoms)
+    scale_atoms = _ceil_divide(groups * params.scale_rows, params.scales_per_atom)
+    strips = _ceil_divide(command.rows, params.rows_per_strip)
+    blocks = _ceil_divide(command.rows, params.rows_per_block)
+    return CommandSizes(
+        k_atoms, scale_atoms,
+        strips * params.rows_per_strip * k_atoms + blocks * scale_atoms,
+        _ceil_divide(command.rows, params.rows_per_result_atom))
+
+
+def command_checker(command: Command, window: tuple[int, int], loaded: Sequence[int],
+                    params: CommandCheckerParams) -> ErrorCode:
+    """Return the first check that fails, in the order of :class:`spec.commands.ErrorCode`.
+
+    ``window`` is ``[base, limit)`` in bytes; bits below an atom and above ``address_bits`` (the
+    limit may stand at ``2**address_bits``) are ignored. ``loaded`` has K of each column's vector.
+    """
+    opcode = command.opcode
+    load, gemv = opcode == Opcode.LOAD, opcode == Opcode.GEMV
+    if opcode not in tuple(Opcode):
+        return ErrorCode.OPCODE
+    if command.reserved or (load and command.rows):
+        return ErrorCode.RESERVED
+    if opcode == Opcode.FENCE:
+        used = (command.columns, command.k, command.rows, command.source, command.other)
+        return ErrorCode.RESERVED if any(used) else ErrorCode.NONE
+    if command.columns not in (range(params.columns) if load else range(1, params.columns + 1)):
+        return ErrorCode.COLUMNS
+    if not 1 <= command.k <= params.k_max:
+        return ErrorCode.K
+    if gemv and not 1 <= command.rows <= params.rows_max:
+        return ErrorCode.ROWS
+    atom_bytes = params.memory.atom_bits // 8
+    if command.source % atom_bytes or command.other % atom_bytes:
+        return ErrorCode.ALIGNMENT
+
+    sizes = command_sizes(command, params)
+    space = 1 << params.memory.address_bits
+    base, limit = (address & (2 * space - 1) & -atom_bytes for address in window)
+    regions = ((command.source, sizes.source_atoms * atom_bytes),
+               (command.other, sizes.other_atoms * atom_bytes))
+    for address, size in regions:
+        if address < base or address >= space or address + size > limit:
+            return ErrorCode.WINDOW
+    if gemv and any(k != command.k for k in loaded[:command.columns]):
+        return ErrorCode.NOT_LOADED
+    (source, source_bytes), (other, other_bytes) = regions
+    if gemv and source < other + other_bytes and other < source + source_bytes:
+        return ErrorCode.OVERLAP
+    return ErrorCode.NONE

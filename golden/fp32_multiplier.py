@@ -1,0 +1,20 @@
+"""FP32 multiplier."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden.fp32 import from_fp32_codes, to_fp32_codes
+
+__all__ = ["fp32_multiplier"]
+
+
+def fp32_multiplier(a: NDArray[np.uint32], b: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Return ``a * b`` as IEEE-754 says.
+
+    :Shapes: any that broadcast.
+    :Formats: FP32 codes; nearest even, subnormals kept, NaN 0x7FC00000.
+    """
+    # numpy's float32 multiplication is IEEE-754's: one rounding, subnormals kept.
+    with np.errstate(all="ignore"):
+        return to_fp32_codes(from_fp32_codes("fp32_multiplier: a", a)
+                             * from_fp32_codes("fp32_multiplier: b", b))

@@ -1,0 +1,1 @@
+"""The proof: cocotb testbenches, memory and bus models, scoreboards."""

@@ -1,0 +1,33 @@
+"""The sizes of commands, against the tile's own layout."""
+
+import pytest
+
+from golden.command_checker import CommandSizes, command_sizes
+from spec.commands import Command, Opcode
+from spec.tile import Tile
+
+
+@pytest.fixture
+def lengths(tile: Tile) -> list[int]:
+    """K around every multiple that a size depends on."""
+    near = {step * count + off for step in (tile.lanes, tile.group, 8 * tile.group)
+            for count in (1, 2, 3) for off in (-1, 0, 1)}
+    return sorted(k for k in {1, tile.k_max - 1, tile.k_max} | near if 1 <= k <= tile.k_max)
+
+
+def test_load_sizes_are_those_of_the_layout(tile: Tile, lengths: list[int]) -> None:
+    for k in lengths:
+        assert command_sizes(Command(Opcode.LOAD, k=k), tile.command_checker) == CommandSizes(
+            k_atoms=tile.k_atoms(k), scale_atoms=tile.activation_scale_atoms(k),
+            source_atoms=tile.k_atoms(k), other_atoms=tile.activation_scale_atoms(k))
+
+
+def test_gemv_sizes_are_those_of_the_layout(tile: Tile, lengths: list[int]) -> None:
+    for k in lengths:
+        for rows in (1, 2, tile.rows_per_strip, tile.rows_per_strip + 1, tile.rows_per_block - 1,
+                     tile.rows_per_block, tile.rows_per_block + 1, 1000, (1 << 24) - 1):
+            command = Command(Opcode.GEMV, columns=1, k=k, rows=rows)
+            assert command_sizes(command, tile.command_checker) == CommandSizes(
+                k_atoms=tile.k_atoms(k), scale_atoms=tile.weight_scale_atoms(k),
+                source_atoms=tile.weight_stream_atoms(rows, k),
+                other_atoms=tile.result_atoms(rows))
