@@ -1,0 +1,1 @@
+"""How a tile computes: Amaranth components. Imports only `spec` of the project."""

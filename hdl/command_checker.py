@@ -1,0 +1,205 @@
+"""Command checker: decides whether a command may start, and derives its sizes."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spec.commands import COMMAND_WORDS, FIELDS, ErrorCode, Opcode
+from spec.units import CommandCheckerParams
+
+__all__ = ["CommandChecker", "checked_layout", "command_layout"]
+
+ERROR_BITS = 8
+
+
+def command_layout() -> data.StructLayout:
+    """A descriptor as it stands in the queue."""
+    return data.StructLayout({field.name: field.bits for field in FIELDS})
+
+
+def checked_layout(params: CommandCheckerParams) -> data.StructLayout:
+    """A command with everything that its execution needs; sizes mean something if no error."""
+    return data.StructLayout({
+        "opcode": 8,
+        "tag": 16,
+        "error": ERROR_BITS,
+        "columns": params.column_bits,
+        "k": params.k_bits,
+        "k_atoms": params.k_atoms_bits,
+        "rows": params.rows_bits,
+        "scale_atoms": params.scale_atoms_bits,
+        "source": params.memory.index_bits,
+        "source_atoms": params.memory.count_bits,
+        "other": params.memory.index_bits,
+        "other_atoms": params.memory.count_bits,
+    })
+
+
+def _ceil_divide(value, divisor: int):
+    """``ceil(value / divisor)`` for a power of two."""
+    shift = divisor.bit_length() - 1
+    return (value + divisor - 1) >> shift
+
+
+class CommandChecker(wiring.Component):
+    """Checks one command at a time, in the order of :class:`spec.commands.ErrorCode`.
+
+    What a command may do depends on how the one before ended, so the check itself waits while that
+    is under way (``hold``); the sizes are made meanwhile.
+
+    The sizes of the regions need one product, rows times atoms per row; it is made by shifting and
+    adding, one bit of the smaller factor per cycle, so no multiplier is spent on it.
+
+    :Timing: at most ``3 + CommandCheckerParams.size_cycles`` cycles from a descriptor to its
+        result; at most 2 from the end of ``hold`` when that comes later.
+
+    Members
+    -------
+    i : stream of descriptors
+    o : stream of checked commands
+    window_base, window_limit : the window that the host opened, in bytes
+    loaded : K of the vector that each column holds, 0 for none
+    hold : a command is under way that may change ``loaded``
+    busy : a command is being checked
+    """
+
+    def __init__(self, params: CommandCheckerParams):
+        if not isinstance(params, CommandCheckerParams):
+            raise TypeError(f"CommandChecker needs CommandCheckerParams, not {params!r}")
+        self.params = params
+        super().__init__({
+            "i": In(stream.Signature(command_layout())),
+            "o": Out(stream.Signature(checked_layout(params))),
+            "window_base": In(params.memory.address_bits + 1),
+            "window_limit": In(params.memory.address_bits + 1),
+            "loaded": In(data.ArrayLayout(params.k_bits, params.columns)),
+            "hold": In(1),
+            "busy": Out(1),
+        })
+        assert len(Cat(self.i.payload)) == 32 * COMMAND_WORDS
+
+    def elaborate(self, platform):
+        m = Module()
+        params = self.params
+        memory = params.memory
+        command = Signal(command_layout())
+        checked = Signal(checked_layout(params))
+        is_load = command.opcode == Opcode.LOAD
+        is_gemv = command.opcode == Opcode.GEMV
+        is_fence = command.opcode == Opcode.FENCE
+
+        # Sizes that follow from K and rows by shifts. They are right where K and rows are legal.
+        k = command.k[:params.k_bits]
+        rows = command.rows[:params.rows_bits]
+        groups = _ceil_divide(k, params.group)
+        k_atoms = Signal(params.k_atoms_bits)
+        scales = Signal(range(params.groups_max * params.scale_rows + 1))
+        scale_atoms = Signal(params.scale_atoms_bits)
+        padded_rows = Signal(params.rows_bits + 1)
+        blocks = Signal(params.rows_bits)
+        result_atoms = Signal(params.rows_bits)
+        m.d.comb += [
+            k_atoms.eq(_ceil_divide(k, params.lanes)),
+            scales.eq(Mux(is_load, groups, groups * params.scale_rows)),
+            scale_atoms.eq(_ceil_divide(scales, params.scales_per_atom)),
+            padded_rows.eq(_ceil_divide(rows, params.rows_per_strip) * params.rows_per_strip),
+            blocks.eq(_ceil_divide(rows, params.rows_per_block)),
+            result_atoms.eq(_ceil_divide(rows, params.rows_per_result_atom)),
+        ]
+
+        # source_atoms = k_atoms * padded_rows + scale_atoms * blocks, a bit per cycle.
+        code_bits, scale_bits = Signal.like(k_atoms), Signal.like(scale_atoms)
+        code_term = Signal(params.atoms_bits)
+        scale_term = Signal(params.atoms_bits)
+        source_atoms = Signal(params.atoms_bits)
+        other_atoms = Signal(params.atoms_bits)
+
+        source = command.source[memory.offset_bits:memory.address_bits]
+        other = command.other[memory.offset_bits:memory.address_bits]
+        source_end = Signal(max(memory.index_bits, params.atoms_bits) + 1)
+        other_end = Signal.like(source_end)
+        m.d.comb += [source_end.eq(source + source_atoms), other_end.eq(other + other_atoms)]
+        base = self.window_base[memory.offset_bits:]
+        limit = self.window_limit[memory.offset_bits:]
+
+        def outside(address, start, end):
+            return address[memory.address_bits:].any() | (start < base) | (end > limit)
+
+        loaded = Signal(params.columns)
+        for column in range(params.columns):
+            m.d.comb += loaded[column].eq(
+                (command.columns <= column) | (self.loaded[column] == k))
+
+        unused = Mux(is_load, command.rows.any(),
+                     is_fence & Cat(command.columns, command.k, command.rows, command.source,
+                                    command.other).any())
+        low = memory.offset_bits
+        checks = {
+            ErrorCode.OPCODE: ~(is_load | is_gemv | is_fence),
+            ErrorCode.RESERVED: command.reserved.any() | unused,
+            ErrorCode.COLUMNS: Mux(
+                is_load, command.columns >= params.columns,
+                (command.columns == 0) | (command.columns > params.columns)) & ~is_fence,
+            ErrorCode.K: ((command.k == 0) | (command.k > params.k_max)) & ~is_fence,
+            ErrorCode.ROWS: ((command.rows == 0) | (command.rows > params.rows_max)) & is_gemv,
+            ErrorCode.ALIGNMENT:
+                (command.source[:low].any() | command.other[:low].any()) & ~is_fence,
+            ErrorCode.WINDOW: (outside(command.source, source, source_end)
+                               | outside(command.other, other, other_end)) & ~is_fence,
+            ErrorCode.NOT_LOADED: ~loaded.all() & is_gemv,
+            ErrorCode.OVERLAP: (source < other_end) & (other < source_end) & is_gemv,
+        }
+        error = Const(ErrorCode.NONE, ERROR_BITS)
+        for code in sorted(checks, reverse=True):
+            error = Mux(checks[code], Const(code, ERROR_BITS), error)
+
+        with m.FSM() as fsm:
+            with m.State("IDLE"):
+                m.d.comb += self.i.ready.eq(1)
+                m.d.sync += command.eq(self.i.payload)
+                with m.If(self.i.valid):
+                    m.next = "SIZES"
+            with m.State("SIZES"):
+                m.d.sync += [
+                    code_bits.eq(Mux(is_load, 1, k_atoms)),
+                    code_term.eq(Mux(is_load, k_atoms, padded_rows)),
+                    scale_bits.eq(Mux(is_load, 0, scale_atoms)),
+                    scale_term.eq(blocks),
+                    source_atoms.eq(0),
+                    other_atoms.eq(Mux(is_load, scale_atoms, result_atoms)),
+                ]
+                m.next = "MULTIPLY"
+            with m.State("MULTIPLY"):
+                m.d.sync += [
+                    source_atoms.eq(source_atoms + Mux(code_bits[0], code_term, 0)
+                                    + Mux(scale_bits[0], scale_term, 0)),
+                    code_bits.eq(code_bits >> 1),
+                    scale_bits.eq(scale_bits >> 1),
+                    code_term.eq(code_term << 1),
+                    scale_term.eq(scale_term << 1),
+                ]
+                with m.If(~(code_bits[1:].any() | scale_bits[1:].any())):
+                    m.next = "CHECK"
+            with m.State("CHECK"):
+                m.d.sync += [
+                    checked.opcode.eq(command.opcode),
+                    checked.tag.eq(command.tag),
+                    checked.error.eq(error),
+                    checked.columns.eq(command.columns),
+                    checked.k.eq(k),
+                    checked.k_atoms.eq(k_atoms),
+                    checked.rows.eq(rows),
+                    checked.scale_atoms.eq(scale_atoms),
+                    checked.source.eq(source),
+                    checked.source_atoms.eq(source_atoms),
+                    checked.other.eq(other),
+                    checked.other_atoms.eq(other_atoms),
+                ]
+                with m.If(~self.hold):
+                    m.next = "RESULT"
+            with m.State("RESULT"):
+                m.d.comb += self.o.valid.eq(1)
+                with m.If(self.o.ready):
+                    m.next = "IDLE"
+        m.d.comb += [self.o.payload.eq(checked), self.busy.eq(~fsm.ongoing("IDLE"))]
+        return m

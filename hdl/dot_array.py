@@ -1,0 +1,126 @@
+"""Dot array: the exact sum of the exact products of one scale group."""
+
+from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hdl.decoder import decoded_layout
+from hdl.pipeline import delayed, flow, registered
+from spec.units import DotArrayParams
+
+__all__ = ["DotArray", "group_sum_layout"]
+
+
+def group_sum_layout(sum_bits: int) -> data.StructLayout:
+    """Layout of an exact group sum with the special values that it met."""
+    return data.StructLayout({
+        "value": signed(sum_bits),
+        "nan": 1,
+        "positive_infinity": 1,
+        "negative_infinity": 1,
+    })
+
+
+def _tree(values):
+    """Sum ``values`` pairwise; yosys merges the adders into one carry-save tree."""
+    while len(values) > 1:
+        paired = [a + b for a, b in zip(values[::2], values[1::2], strict=False)]
+        values = paired + values[len(paired) * 2:]
+    return values[0]
+
+
+class DotArray(wiring.Component):
+    """Exact dot product of one scale group, ``lanes`` products per beat.
+
+    The golden model is :func:`golden.dot_array.dot_array`.
+
+    :Shapes: one to ``group_beats`` beats of ``lanes`` decoded pairs per group; one sum per group.
+    :Formats: operands as :class:`hdl.decoder.Decoder` gives them; sum s{sum_bits} in units of
+        ``2**lsb_exponent``, exact: no rounding, no saturation, no order. NaN operands, infinity
+        times zero, and infinities of both signs set ``nan``; else infinite products set the flag
+        of their sign. With a flag set, ``value`` means nothing.
+    :Timing: latency ``DotArrayParams.LATENCY`` from the beat with ``last``; one beat per cycle;
+        never stalls. Beats may come with gaps.
+    :Errors: more than ``group_beats`` beats in a group wrap modulo ``2**sum_bits``; not detected.
+
+    Members
+    -------
+    i : stream of ``weights``, ``activations``, ``first`` and ``last`` of a group, always ready
+    o : stream of group sums, always ready
+    """
+
+    def __init__(self, params: DotArrayParams):
+        if not isinstance(params, DotArrayParams):
+            raise TypeError(f"DotArray needs DotArrayParams, not {params!r}")
+        self.params = params
+        lanes = params.lanes
+        super().__init__({
+            "i": In(flow(data.StructLayout({
+                "weights": data.ArrayLayout(decoded_layout(params.weight_format), lanes),
+                "activations": data.ArrayLayout(decoded_layout(params.activation_format), lanes),
+                "first": 1,
+                "last": 1,
+            }))),
+            "o": Out(flow(group_sum_layout(params.sum_bits))),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        params = self.params
+        beat = self.i.payload
+        terms = []
+        nans = Signal(params.lanes)
+        positives = Signal(params.lanes)
+        negatives = Signal(params.lanes)
+
+        for lane in range(params.lanes):
+            weight, activation = beat.weights[lane], beat.activations[lane]
+
+            # Stage 1: multiply significands, add shifts. The sign goes in before the shift: the
+            # negation is then as narrow as the product of the significands.
+            magnitude = weight.significand * activation.significand
+            sign = weight.sign ^ activation.sign
+            product = registered(m, Mux(sign, -magnitude, magnitude), f"product_{lane}")
+            shift = registered(m, weight.shift + activation.shift, f"shift_{lane}")
+
+            # Stage 2: to fixed point. No legal product needs more than product_bits.
+            term = Signal(signed(params.product_bits), name=f"term_{lane}")
+            m.d.comb += term.eq(product << shift)
+            terms.append(term)
+
+            infinite = weight.infinite | activation.infinite
+            zero = ((~weight.infinite & ~weight.significand.any())
+                    | (~activation.infinite & ~activation.significand.any()))
+            m.d.comb += [
+                nans[lane].eq(weight.nan | activation.nan | infinite & zero),
+                positives[lane].eq(infinite & ~sign),
+                negatives[lane].eq(infinite & sign),
+            ]
+
+        # Stage 2, continued: sum the beat.
+        beat_sum = Signal(signed(params.beat_bits))
+        m.d.sync += beat_sum.eq(_tree(terms))
+
+        valid = delayed(m, self.i.valid, 2, "valid")
+        first = delayed(m, beat.first, 2, "first")
+        last = delayed(m, beat.last, 2, "last")
+        nan = delayed(m, nans.any(), 2, "nan")
+        positive = delayed(m, positives.any(), 2, "positive")
+        negative = delayed(m, negatives.any(), 2, "negative")
+
+        # Stage 3: accumulate over the beats of the group.
+        total = Signal(group_sum_layout(params.sum_bits))
+        with m.If(valid):
+            m.d.sync += [
+                total.value.eq(beat_sum + Mux(first, 0, total.value)),
+                total.nan.eq(nan | total.nan & ~first),
+                total.positive_infinity.eq(positive | total.positive_infinity & ~first),
+                total.negative_infinity.eq(negative | total.negative_infinity & ~first),
+            ]
+        m.d.sync += self.o.valid.eq(valid & last)
+        m.d.comb += [
+            self.o.payload.eq(total),
+            self.o.payload.nan.eq(
+                total.nan | total.positive_infinity & total.negative_infinity),
+        ]
+        return m

@@ -1,0 +1,77 @@
+"""FP32 rounder: an exact fixed-point sum to FP32, rounded once."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hdl.dot_array import group_sum_layout
+from hdl.fp32 import NAN, infinity, rounded
+from hdl.pipeline import delayed, flow
+from hdl.shift import leading_zeros
+from spec.formats import FP32
+from spec.units import Fp32RounderParams
+
+__all__ = ["Fp32Rounder"]
+
+
+class Fp32Rounder(wiring.Component):
+    """Exact group sum to FP32.
+
+    The golden model is :func:`golden.fp32_rounder.fp32_rounder`.
+
+    :Formats: s{sum_bits} in units of ``2**lsb_exponent`` to FP32, rounded once to nearest even.
+        An exact zero gives +0; ``nan`` gives 0x7FC00000, else an infinity flag that infinity.
+        Neither overflow nor a subnormal result is possible within the parameters' limits.
+    :Timing: latency ``Fp32RounderParams.LATENCY``; one sum per cycle; never stalls.
+
+    Members
+    -------
+    i : stream of group sums, always ready
+    o : stream of FP32 codes, always ready
+    """
+
+    def __init__(self, params: Fp32RounderParams):
+        if not isinstance(params, Fp32RounderParams):
+            raise TypeError(f"Fp32Rounder needs Fp32RounderParams, not {params!r}")
+        self.params = params
+        super().__init__({
+            "i": In(flow(group_sum_layout(params.sum_bits))),
+            "o": Out(flow(FP32.bits)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        # The magnitude of the most negative value needs all bits of the two's complement.
+        width = max(self.params.sum_bits, FP32.significand_bits + 2)
+
+        # Stage 1: sign and magnitude.
+        value = self.i.payload.value
+        sign = Signal()
+        magnitude = Signal(width)
+        m.d.sync += [sign.eq(value < 0), magnitude.eq(Mux(value < 0, -value, value))]
+
+        # Stage 2: normalise, so that the leading one is the top bit.
+        zeros = leading_zeros(magnitude)
+        significand = Signal(width)
+        exponent = Signal(FP32.exponent_bits)
+        top_exponent = self.params.lsb_exponent + width - 1 + FP32.bias
+        m.d.sync += [
+            significand.eq(magnitude << zeros),
+            exponent.eq(Mux(magnitude.any(), top_exponent - zeros, 0)),
+        ]
+        sign_2 = delayed(m, sign, 1, "sign")
+
+        # Stage 3: round to nearest even.
+        packed = rounded(exponent, significand)
+
+        nan = delayed(m, self.i.payload.nan, 2, "nan")
+        positive = delayed(m, self.i.payload.positive_infinity, 2, "positive")
+        negative = delayed(m, self.i.payload.negative_infinity, 2, "negative")
+        with m.If(nan):
+            m.d.sync += self.o.payload.eq(NAN)
+        with m.Elif(positive | negative):
+            m.d.sync += self.o.payload.eq(infinity(negative))
+        with m.Else():
+            m.d.sync += self.o.payload.eq(Cat(packed, sign_2))
+        m.d.sync += self.o.valid.eq(delayed(m, self.i.valid, 2, "valid"))
+        return m

@@ -1,0 +1,75 @@
+"""Row accumulator: the scaled group sums of interleaved rows, added in FP32."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hdl.fp32 import ZERO, fp32_layout
+from hdl.fp32_adder import Fp32Adder
+from hdl.pipeline import delayed, flow
+from spec.formats import FP32
+from spec.units import Fp32AdderParams, RowAccumulatorParams
+
+__all__ = ["RowAccumulator", "row_layout"]
+
+
+def row_layout(slot_bits: int) -> data.StructLayout:
+    """Where a group stands: its row's number in the strip, first and last group of that row."""
+    return data.StructLayout({"slot": slot_bits, "first": 1, "last": 1})
+
+
+class RowAccumulator(wiring.Component):
+    """Sum over the groups of each row, in the order in which they come.
+
+    The golden model is :func:`golden.row_accumulator.row_accumulator`.
+
+    :Formats: FP32, ``acc = fl32(acc + t)``, starting at +0; the adder is
+        :class:`hdl.fp32_adder.Fp32Adder`.
+    :Timing: latency ``RowAccumulatorParams.LATENCY`` from the group with ``row.last``; one group
+        per cycle; never stalls.
+    :Errors: two groups of one row less than ``Fp32AdderParams.LATENCY`` cycles apart lose the
+        first; not detected. The strips of the memory layout keep the distance.
+
+    Members
+    -------
+    i : stream of ``term`` and ``row``, always ready
+    o : stream of FP32 codes, one per row, always ready
+    """
+
+    def __init__(self, params: RowAccumulatorParams):
+        if not isinstance(params, RowAccumulatorParams):
+            raise TypeError(f"RowAccumulator needs RowAccumulatorParams, not {params!r}")
+        self.params = params
+        super().__init__({
+            "i": In(flow(data.StructLayout({
+                "term": fp32_layout,
+                "row": row_layout(params.slot_bits),
+            }))),
+            "o": Out(flow(FP32.bits)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        latency = Fp32AdderParams.LATENCY
+        m.submodules.adder = adder = Fp32Adder(Fp32AdderParams())
+        row = self.i.payload.row
+        sums = [Signal(FP32.bits, name=f"sum_{slot}") for slot in range(self.params.rows)]
+        slot_out = delayed(m, row.slot, latency, "slot")
+        last_out = delayed(m, row.last, latency, "last")
+
+        # A sum that leaves the adder in this very cycle is taken from there.
+        chosen = Signal(FP32.bits)
+        for slot, total in enumerate(sums):
+            with m.If(adder.o.valid & (slot_out == slot)):
+                m.d.sync += total.eq(adder.o.payload)
+            with m.If(row.slot == slot):
+                m.d.comb += chosen.eq(
+                    Mux(adder.o.valid & (slot_out == slot), adder.o.payload, total))
+        m.d.comb += [
+            adder.i.valid.eq(self.i.valid),
+            adder.i.payload.a.eq(Mux(row.first, ZERO, chosen)),
+            adder.i.payload.b.eq(self.i.payload.term),
+            self.o.valid.eq(adder.o.valid & last_out),
+            self.o.payload.eq(adder.o.payload),
+        ]
+        return m

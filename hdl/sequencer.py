@@ -1,0 +1,286 @@
+"""Sequencer: executes checked commands, one after the other."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hdl.axi4_reader import atom_layout
+from hdl.burst_splitter import region_layout
+from hdl.command_checker import ERROR_BITS, checked_layout
+from hdl.pipeline import flow
+from hdl.row_accumulator import row_layout
+from spec.commands import ErrorCode, Opcode
+from spec.units import SequencerParams
+
+__all__ = ["Sequencer", "beat_layout", "ended_layout"]
+
+
+def beat_layout(params: SequencerParams) -> data.StructLayout:
+    """One atom of weights with all that the columns must know of it."""
+    return data.StructLayout({
+        "weights": params.checker.memory.atom_bits,
+        "address": params.activation_buffer.address_bits,
+        "weight_scale": params.weight_scale_buffer.index_bits,
+        "activation_scale": params.activation_scale_buffer.index_bits,
+        "first": 1,
+        "last": 1,
+        "row": row_layout(params.slot_bits),
+    })
+
+
+def ended_layout() -> data.StructLayout:
+    """How a command ended."""
+    return data.StructLayout({"tag": 16, "error": ERROR_BITS, "fence": 1})
+
+
+class Sequencer(wiring.Component):
+    """Turns commands into requests to memory, and the atoms that come into writes and beats.
+
+    The atoms of a command come in the order of the memory layout, so each is used as it comes: a
+    scale is written in the cycle before the first atom that it belongs to can be, and is never
+    overwritten before the last one has read it. Rows, groups and strips follow each other without
+    a gap.
+
+    The columns never stall: the last beat of a row is held back until the result queue has room
+    for its row, counting the rows that are still in the pipeline.
+
+    :Timing: one atom per cycle. ``beats`` follows ``atoms`` combinationally.
+    :Errors: an atom with an error, or an error of the writer, is reported when the command ends;
+        the command runs to its end, and its results are invalid.
+
+    Members
+    -------
+    command : stream of checked commands
+    read, write : streams of regions
+    atoms : stream of atoms read
+    written : stream of the writer's ends, always ready
+    pack : stream of ``rows`` and ``columns`` for the result packer
+    released : a row left the result queue
+    beats : stream of weights for the columns, always ready
+    activations, activation_scales, weight_scales : streams of buffer writes, always ready
+    loaded : K of the vector that each column holds, 0 for none
+    columns : columns that the current command uses
+    ended : stream of command ends, always ready
+    busy, atom_read, stall_memory, stall_result : for the counters
+    """
+
+    def __init__(self, params: SequencerParams):
+        if not isinstance(params, SequencerParams):
+            raise TypeError(f"Sequencer needs SequencerParams, not {params!r}")
+        self.params = params
+        checker = params.checker
+        memory = checker.memory
+        column = range(checker.columns) if checker.columns > 1 else 1
+        super().__init__({
+            "command": In(stream.Signature(checked_layout(checker))),
+            "read": Out(stream.Signature(region_layout(memory))),
+            "write": Out(stream.Signature(region_layout(memory))),
+            "atoms": In(stream.Signature(atom_layout(memory))),
+            "written": In(flow(1)),
+            "pack": Out(stream.Signature(data.StructLayout({
+                "rows": checker.rows_bits,
+                "columns": range(checker.columns + 1),
+            }))),
+            "released": In(1),
+            "beats": Out(flow(beat_layout(params))),
+            "activations": Out(flow(data.StructLayout({
+                "atom": memory.atom_bits,
+                "address": params.activation_buffer.address_bits,
+                "column": column,
+            }))),
+            "activation_scales": Out(flow(data.StructLayout({
+                "atom": memory.atom_bits,
+                "address": params.activation_scale_buffer.address_bits,
+                "column": column,
+            }))),
+            "weight_scales": Out(flow(data.StructLayout({
+                "atom": memory.atom_bits,
+                "address": params.weight_scale_buffer.address_bits,
+            }))),
+            "loaded": Out(data.ArrayLayout(checker.k_bits, checker.columns)),
+            "ended": Out(flow(ended_layout())),
+            "busy": Out(1),
+            "atom_read": Out(1),
+            "stall_memory": Out(1),
+            "stall_result": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        params = self.params
+        checker = params.checker
+        command = Signal(checked_layout(checker))
+        failed_read, failed_write = Signal(), Signal()
+
+        # Requests of the current command; each is offered until it is taken.
+        read_source, read_other = Signal(), Signal()
+        write_results, pack_results = Signal(), Signal()
+        m.d.comb += [
+            self.read.valid.eq(read_source | read_other),
+            self.read.payload.index.eq(Mux(read_source, command.source, command.other)),
+            self.read.payload.atoms.eq(
+                Mux(read_source, command.source_atoms, command.other_atoms)),
+            self.write.valid.eq(write_results),
+            self.write.payload.index.eq(command.other),
+            self.write.payload.atoms.eq(command.other_atoms),
+            self.pack.valid.eq(pack_results),
+            self.pack.payload.rows.eq(command.rows),
+            self.pack.payload.columns.eq(command.columns),
+        ]
+        with m.If(self.read.ready):
+            with m.If(read_source):
+                m.d.sync += read_source.eq(0)
+            with m.Else():
+                m.d.sync += read_other.eq(0)
+        with m.If(self.write.ready):
+            m.d.sync += write_results.eq(0)
+        with m.If(self.pack.ready):
+            m.d.sync += pack_results.eq(0)
+
+        # The atom that comes next, by its place in the layout.
+        atom = self.atoms.payload.data
+        streaming, take = Signal(), Signal()
+        address = Signal(checker.k_atoms_bits)
+        group_base = Signal(checker.k_atoms_bits)
+        beat = Signal(range(max(2, params.group_beats)))
+        slot = Signal(params.slot_bits)
+        group = Signal(range(max(2, checker.groups_max + 1)))
+        strip = Signal(range(max(2, params.strips_per_block)))
+        rows_left = Signal(checker.rows_bits)
+
+        row_end = address == command.k_atoms - 1
+        group_end = row_end | (beat == params.group_beats - 1)
+        strip_end = row_end & (slot == checker.rows_per_strip - 1)
+        block_end = strip_end & (strip == params.strips_per_block - 1)
+        command_end = strip_end & (rows_left <= checker.rows_per_strip)
+        scales_end = address == command.scale_atoms - 1
+
+        # Room for results: one less with each row that ends, one more with each that leaves.
+        ends_row = Signal()
+        room = Signal(range(params.result_rows + 1), init=params.result_rows)
+        weights_phase = Signal()
+        m.d.comb += ends_row.eq(weights_phase & row_end & (slot < rows_left))
+        m.d.sync += room.eq(room + self.released - (take & ends_row))
+        held = ends_row & (room == 0)
+
+        m.d.comb += [
+            take.eq(streaming & self.atoms.valid & ~held),
+            self.atoms.ready.eq(streaming & ~held),
+            self.atom_read.eq(take),
+            self.stall_memory.eq(streaming & ~self.atoms.valid),
+            self.stall_result.eq(streaming & self.atoms.valid & held),
+        ]
+        with m.If(take & self.atoms.payload.error):
+            m.d.sync += failed_read.eq(1)
+
+        # A strip that spans several rows of scales picks by the row's number in the strip.
+        scale_row_bits = (checker.scale_rows - 1).bit_length()
+        weight_scale = Cat(slot[params.slot_bits - scale_row_bits:], group)
+        beats = self.beats.payload
+        m.d.comb += [
+            beats.weights.eq(atom),
+            beats.address.eq(address),
+            beats.weight_scale.eq(weight_scale if scale_row_bits else group),
+            beats.activation_scale.eq(group),
+            beats.first.eq(beat == 0),
+            beats.last.eq(group_end),
+            beats.row.slot.eq(slot),
+            beats.row.first.eq(group == 0),
+            beats.row.last.eq(ends_row),
+            self.activations.payload.atom.eq(atom),
+            self.activations.payload.address.eq(address),
+            self.activations.payload.column.eq(command.columns),
+            self.activation_scales.payload.atom.eq(atom),
+            self.activation_scales.payload.address.eq(address),
+            self.activation_scales.payload.column.eq(command.columns),
+            self.weight_scales.payload.atom.eq(atom),
+            self.weight_scales.payload.address.eq(address),
+        ]
+
+        with m.FSM() as fsm:
+            with m.State("IDLE"):
+                m.d.comb += self.command.ready.eq(1)
+                m.d.sync += [
+                    command.eq(self.command.payload),
+                    rows_left.eq(self.command.payload.rows),
+                    failed_read.eq(0),
+                    failed_write.eq(0),
+                    strip.eq(0),
+                ]
+                with m.If(self.command.valid):
+                    m.next = "END"
+                    with m.If(self.command.payload.error == ErrorCode.NONE):
+                        with m.If(self.command.payload.opcode == Opcode.LOAD):
+                            m.d.sync += [read_source.eq(1), read_other.eq(1)]
+                            m.next = "LOAD_CODES"
+                        with m.Elif(self.command.payload.opcode == Opcode.GEMV):
+                            m.d.sync += [
+                                read_source.eq(1), write_results.eq(1), pack_results.eq(1)]
+                            m.next = "GEMV_SCALES"
+
+            with m.State("LOAD_CODES"):
+                m.d.comb += [streaming.eq(1), self.activations.valid.eq(take)]
+                with m.If(take):
+                    m.d.sync += address.eq(Mux(row_end, 0, address + 1))
+                    with m.If(row_end):
+                        m.next = "LOAD_SCALES"
+            with m.State("LOAD_SCALES"):
+                m.d.comb += [streaming.eq(1), self.activation_scales.valid.eq(take)]
+                with m.If(take):
+                    m.d.sync += address.eq(Mux(scales_end, 0, address + 1))
+                    with m.If(scales_end):
+                        m.next = "END"
+
+            with m.State("GEMV_SCALES"):
+                m.d.comb += [streaming.eq(1), self.weight_scales.valid.eq(take)]
+                with m.If(take):
+                    m.d.sync += address.eq(Mux(scales_end, 0, address + 1))
+                    with m.If(scales_end):
+                        m.next = "GEMV_WEIGHTS"
+            with m.State("GEMV_WEIGHTS"):
+                m.d.comb += [
+                    streaming.eq(1), weights_phase.eq(1), self.beats.valid.eq(take)]
+                with m.If(take):
+                    m.d.sync += [address.eq(address + 1), beat.eq(beat + 1)]
+                    with m.If(group_end):
+                        m.d.sync += [beat.eq(0), slot.eq(slot + 1)]
+                        with m.If(slot == checker.rows_per_strip - 1):
+                            m.d.sync += [group_base.eq(address + 1), group.eq(group + 1)]
+                        with m.Else():
+                            m.d.sync += address.eq(group_base)
+                    with m.If(strip_end):
+                        m.d.sync += [
+                            address.eq(0), group_base.eq(0), group.eq(0),
+                            rows_left.eq(rows_left - checker.rows_per_strip),
+                            strip.eq(Mux(block_end, 0, strip + 1)),
+                        ]
+                    with m.If(command_end):
+                        m.next = "WRITE"
+                    with m.Elif(block_end):
+                        m.next = "GEMV_SCALES"
+            with m.State("WRITE"):
+                with m.If(self.written.valid):
+                    m.d.sync += failed_write.eq(self.written.payload)
+                    m.next = "END"
+
+            with m.State("END"):
+                m.d.comb += self.ended.valid.eq(1)
+                m.next = "IDLE"
+                for column in range(checker.columns):
+                    with m.If((command.error == ErrorCode.NONE) & (command.columns == column)
+                              & (command.opcode == Opcode.LOAD)):
+                        m.d.sync += self.loaded[column].eq(Mux(failed_read, 0, command.k))
+
+        def error_code(code):
+            return Const(code, ERROR_BITS)
+
+        m.d.comb += [
+            self.busy.eq(~fsm.ongoing("IDLE")),
+            self.ended.payload.tag.eq(command.tag),
+            self.ended.payload.fence.eq(
+                (command.opcode == Opcode.FENCE) & (command.error == ErrorCode.NONE)),
+            self.ended.payload.error.eq(
+                Mux(failed_read, error_code(ErrorCode.READ),
+                    Mux(failed_write, error_code(ErrorCode.WRITE), command.error))),
+        ]
+        return m
