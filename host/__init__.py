@@ -1,0 +1,1 @@
+"""What the host does: tensors to memory images, commands, the register driver."""

@@ -1,0 +1,94 @@
+"""A GEMV job: tensors laid out in one memory image, and the commands that work on it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from host.layout import pack_activations, pack_weights, unpack_results
+from spec.commands import Command, Opcode
+from spec.tile import ROWS_MAX, Tile
+
+__all__ = ["GemvJob", "JobError", "gemv_job"]
+
+
+class JobError(ValueError):
+    """The tile cannot do this job; the message says why and what it can."""
+
+
+@dataclass(frozen=True)
+class GemvJob:
+    """One GEMV, in passes of at most ``tile.columns`` activation vectors.
+
+    ``image`` is the memory before the commands; executing them in order on a tile, golden or
+    simulated, leaves the results that :meth:`results` reads.
+    """
+
+    tile: Tile
+    image: NDArray[np.uint8]
+    commands: list[Command]
+    passes: list[tuple[int, int]]
+    rows: int
+
+    @property
+    def atoms(self) -> int:
+        """Atoms that all commands together read."""
+        return sum(self._atoms(command) for command in self.commands)
+
+    def _atoms(self, command: Command) -> int:
+        if command.opcode == Opcode.LOAD:
+            return self.tile.k_atoms(command.k) + self.tile.activation_scale_atoms(command.k)
+        return self.tile.weight_stream_atoms(command.rows, command.k)
+
+    def results(self, image: NDArray[np.uint8]) -> NDArray[Any]:
+        """Result codes [rows, columns] out of the memory after the commands."""
+        size = self.tile.result_atoms(self.rows) * self.tile.atom_bytes
+        return np.concatenate([
+            unpack_results(image[place:place + size].tobytes(), self.rows, columns, self.tile)
+            for place, columns in self.passes], axis=1)
+
+
+def gemv_job(tile: Tile, weights: NDArray[np.uint8], weight_scales: NDArray[Any],
+             activations: NDArray[np.uint8], activation_scales: NDArray[Any]) -> GemvJob:
+    """Lay out ``weights`` [M, K] and ``activations`` [C, K] with their scales.
+
+    More vectors than the tile has columns take several passes over the weights.
+
+    :Errors: :class:`JobError` when K, M or the memory is too large for the tile.
+    """
+    rows, k = weights.shape
+    if k > tile.k_max:
+        raise JobError(f"K = {k} is more than this tile's k_max = {tile.k_max}; split the job "
+                       f"along K, or raise compute.k_max in the description")
+    if rows > ROWS_MAX:
+        raise JobError(f"M = {rows} is more than {ROWS_MAX} rows; split the job")
+
+    parts: list[bytes] = []
+    end = 0
+
+    def place(data: bytes) -> int:
+        nonlocal end
+        at = end
+        parts.append(data)
+        end += len(data)
+        return at
+
+    commands, passes = [], []
+    weights_at = place(pack_weights(weights, weight_scales, tile))
+    for start in range(0, len(activations), tile.columns):
+        columns = min(tile.columns, len(activations) - start)
+        for column in range(columns):
+            codes, scales = pack_activations(activations[start + column],
+                                             activation_scales[start + column], tile)
+            commands.append(Command(opcode=Opcode.LOAD, columns=column, tag=len(commands), k=k,
+                                    source=place(codes), other=place(scales)))
+        results_at = place(bytes(tile.result_atoms(rows) * tile.atom_bytes))
+        commands.append(Command(opcode=Opcode.GEMV, columns=columns, tag=len(commands), k=k,
+                                rows=rows, source=weights_at, other=results_at))
+        passes.append((results_at, columns))
+    if end > 1 << tile.axi4.address_bits:
+        raise JobError(f"the job takes {end} bytes, more than the {1 << tile.axi4.address_bits} "
+                       f"that memory.address_bits = {tile.axi4.address_bits} can address")
+    image = np.frombuffer(b"".join(parts), np.uint8).copy()
+    return GemvJob(tile=tile, image=image, commands=commands, passes=passes, rows=rows)

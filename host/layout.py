@@ -1,0 +1,113 @@
+"""Layout of tensors in the tile's memory: what the host writes, and how it reads results.
+
+All values are little-endian. Every part begins on an atom and is filled up with zero bytes.
+
+- Activation codes: element k at byte k. Activation scales: group after group.
+- Weight stream: per block of ``rows_per_block`` rows, the atoms of its scales in the order
+  [group][scale row], then its strips. A strip holds ``rows_per_strip`` rows, interleaved group by
+  group: for each group, for each row, the atoms of that group. Rows past the last are zero; strips
+  wholly past it are not stored.
+- Results: row after row, ``result_packer.pitch`` elements apart.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spec.tile import Tile
+
+__all__ = ["pack_activations", "pack_weights", "unpack_results"]
+
+_RESULT_TYPES = {"fp32": np.uint32, "bf16": np.uint16}
+
+
+def _array(name: str, array: Any, dtype: type[np.generic], shape: tuple[int | None, ...],
+           described: str) -> NDArray[Any]:
+    if not isinstance(array, np.ndarray) or array.dtype != dtype:
+        came = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+        raise TypeError(f"{name} must be an array of {np.dtype(dtype).name}, not {came}")
+    if array.ndim != len(shape) or any(
+            want not in (None, got) for want, got in zip(shape, array.shape, strict=True)):
+        raise ValueError(f"{name} must have the shape {described}, not {list(array.shape)}")
+    return array
+
+
+def _scale_type(tile: Tile) -> type[np.generic]:
+    return np.uint8 if tile.scale_format.name == "e8m0" else np.float32
+
+
+def _little(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """Bytes of the last axis, little-endian."""
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).view(np.uint8)
+
+
+def _padded(data: NDArray[np.uint8], tile: Tile) -> bytes:
+    return data.tobytes() + bytes(-data.size % tile.atom_bytes)
+
+
+def pack_activations(codes: NDArray[np.uint8], scales: NDArray[Any],
+                     tile: Tile) -> tuple[bytes, bytes]:
+    """Pack one activation vector for LOAD: the bytes at ``source``, and those at ``other``.
+
+    :Shapes: ``codes`` [K], ``scales`` [ceil(K / group)].
+    :Formats: uint8 codes; scales uint8 (E8M0) or float32.
+    """
+    _array("pack_activations: codes", codes, np.uint8, (None,), "[K]")
+    groups = tile.groups(codes.size)
+    _array("pack_activations: scales", scales, _scale_type(tile), (groups,),
+           f"[{groups}] (one per {tile.group} activations)")
+    return _padded(codes, tile), _padded(_little(scales), tile)
+
+
+def pack_weights(codes: NDArray[np.uint8], scales: NDArray[Any], tile: Tile) -> bytes:
+    """Pack a weight stream for GEMV.
+
+    :Shapes: ``codes`` [M, K], ``scales`` [ceil(M / weight_rows), ceil(K / group)].
+    :Formats: uint8 codes; scales uint8 (E8M0) or float32.
+    """
+    _array("pack_weights: codes", codes, np.uint8, (None, None), "[M, K]")
+    rows, k = codes.shape
+    if not rows or not k:
+        raise ValueError(f"pack_weights: codes must have at least one row and one element, "
+                         f"not the shape {[rows, k]}")
+    weight_rows, groups = tile.description.scaling.weight_rows, tile.groups(k)
+    _array("pack_weights: scales", scales, _scale_type(tile), (-(-rows // weight_rows), groups),
+           f"[{-(-rows // weight_rows)}, {groups}] (one per {weight_rows} x {tile.group} weights)")
+
+    stream = np.zeros(tile.weight_stream_atoms(rows, k) * tile.atom_bytes, np.uint8)
+    row_bytes = tile.k_atoms(k) * tile.atom_bytes
+    padded = np.zeros((tile.padded_rows(rows), row_bytes), np.uint8)
+    padded[:rows, :k] = codes
+    all_scales = np.zeros((tile.blocks(rows), tile.scale_rows, groups), scales.dtype)
+    all_scales.reshape(-1, groups)[:scales.shape[0]] = scales
+
+    place = 0
+    for block in range(tile.blocks(rows)):
+        ordered = _little(all_scales[block].T).reshape(-1)
+        stream[place:place + ordered.size] = ordered
+        place += tile.weight_scale_atoms(k) * tile.atom_bytes
+        lines = padded[block * tile.rows_per_block:(block + 1) * tile.rows_per_block]
+        strips = lines.reshape(-1, tile.rows_per_strip, row_bytes)
+        space = stream[place:place + strips.size].reshape(strips.shape[0], -1)
+        place += strips.size
+        for start in range(0, row_bytes, tile.group):
+            part = strips[:, :, start:start + tile.group]
+            at = start * tile.rows_per_strip
+            space[:, at:at + part[0].size] = part.reshape(strips.shape[0], -1)
+    return stream.tobytes()
+
+
+def unpack_results(data: bytes, rows: int, columns: int, tile: Tile) -> NDArray[Any]:
+    """Read the results of ``rows`` rows and the first ``columns`` columns.
+
+    Returns codes [rows, columns] of the tile's result format: uint32 (FP32) or uint16 (BF16).
+    """
+    if not 1 <= columns <= tile.columns:
+        raise ValueError(f"unpack_results: columns must be in [1, {tile.columns}], not {columns}")
+    expected = tile.result_atoms(rows) * tile.atom_bytes
+    if len(data) != expected:
+        raise ValueError(f"unpack_results: {rows} rows take {expected} bytes, not {len(data)}")
+    dtype = _RESULT_TYPES[tile.result_format.name]
+    codes = np.frombuffer(data, np.dtype(dtype).newbyteorder("<")).astype(dtype)
+    return codes.reshape(-1, tile.result_packer.pitch)[:rows, :columns].copy()
