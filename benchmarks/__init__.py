@@ -1,0 +1,1 @@
+"""Measured comparisons; each module runs alone as `python -m benchmarks.<name>`."""
