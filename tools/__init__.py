@@ -1,0 +1,1 @@
+"""What people run: the `pnmtile` command and its verbs."""

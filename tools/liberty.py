@@ -1,0 +1,329 @@
+"""Liberty cell libraries: areas, functions and timing tables of their cells."""
+
+import gzip
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from tools.boolean import truth_table
+from tools.console import UserError
+from tools.liberty_text import Group, parse_groups
+
+__all__ = ["Arc", "LibertyCell", "Library", "Pin", "Table", "parse_liberty", "read_liberty"]
+
+_TIME_PS = {"1ns": 1000.0, "100ps": 100.0, "10ps": 10.0, "1ps": 1.0}
+_UNIT_DRIVE = re.compile(r"(?:[xX]|_)1(?![0-9p])")
+_FARAD_FF = {"ff": 1.0, "pf": 1000.0}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A look-up table in ps over input slew (ps, rows) and load (fF, columns)."""
+
+    slews: tuple[float, ...]
+    loads: tuple[float, ...]
+    values: tuple[tuple[float, ...], ...]
+
+    def at(self, slew: float, load: float) -> float:
+        """Interpolate bilinearly; beyond the table the outermost slope goes on."""
+        row = _interval(self.slews, slew)
+        column = _interval(self.loads, load)
+        low = _between(self.loads, self.values[row], column, load)
+        if len(self.slews) == 1:
+            return low
+        high = _between(self.loads, self.values[row + 1], column, load)
+        share = (slew - self.slews[row]) / (self.slews[row + 1] - self.slews[row])
+        return low + share * (high - low)
+
+
+def _interval(axis: tuple[float, ...], value: float) -> int:
+    last = len(axis) - 2
+    index = 0
+    while index < last and axis[index + 1] <= value:
+        index += 1
+    return index
+
+
+def _between(axis: tuple[float, ...], row: tuple[float, ...], index: int, value: float) -> float:
+    if len(axis) == 1:
+        return row[0]
+    share = (value - axis[index]) / (axis[index + 1] - axis[index])
+    return row[index] + share * (row[index + 1] - row[index])
+
+
+@dataclass(frozen=True)
+class Arc:
+    """Timing from one input pin to one output pin; ``sense`` as Liberty has it.
+
+    ``delays`` and ``slews`` are indexed by the output's edge: 0 falls, 1 rises.
+    """
+
+    related: str
+    sense: str
+    delays: tuple[Table, Table]
+    slews: tuple[Table, Table]
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A pin: direction, capacitance in fF, function (outputs) and timing."""
+
+    name: str
+    direction: str
+    capacitance: float
+    function: str
+    arcs: tuple[Arc, ...]
+    setups: tuple[Table, ...]
+
+
+@dataclass
+class LibertyCell:
+    """A cell: area in the library's unit, pins, and whether it holds state."""
+
+    name: str
+    area: float
+    flop: bool
+    latch: bool
+    _pins: list[Group]
+    _owner: "Library"
+
+    @cached_property
+    def pins(self) -> dict[str, Pin]:
+        """The pins by name, timing included."""
+        return {group.name: self._owner.pin(group) for group in self._pins}
+
+    @cached_property
+    def function(self) -> tuple[int, int] | None:
+        """Number of inputs and truth table of a cell with one combinational output, or None."""
+        if self.flop or self.latch:
+            return None
+        outputs = [pin for pin in self._pins if pin.get("direction") == "output"]
+        inputs = [pin.name for pin in self._pins if pin.get("direction") == "input"]
+        if len(outputs) != 1 or len(inputs) > 6 or "three_state" in outputs[0].values:
+            return None
+        try:
+            return len(inputs), truth_table(outputs[0].get("function"), inputs)
+        except ValueError:
+            return None
+
+
+@dataclass
+class Library:
+    """One or several Liberty files taken together.
+
+    ``texts`` are their copies for yosys and abc; ``flop_texts`` says which of them hold flops.
+    """
+
+    name: str
+    cells: dict[str, LibertyCell]
+    texts: tuple[str, ...]
+    templates: dict[str, Group]
+    time_ps: float
+    capacitance_ff: float
+    flop_texts: tuple[bool, ...] = ()
+
+    def find(self, inputs: int, table: int) -> LibertyCell | None:
+        """The cell of drive strength 1 that computes a function.
+
+        Without names that say so (``X1``, ``x1``, ``_1``), the smallest cell.
+        """
+        return min((cell for cell in self.cells.values() if cell.function == (inputs, table)),
+                   default=None, key=lambda cell: (
+                       _UNIT_DRIVE.search(cell.name) is None, cell.area, len(cell.name), cell.name))
+
+    @cached_property
+    def nand2(self) -> LibertyCell:
+        """The cell whose area is one GE."""
+        return self._needed(2, 0b0111, "two-input NAND, whose area is 1 GE")
+
+    @cached_property
+    def inverter(self) -> LibertyCell:
+        """The inverter of drive strength 1: drives a unit's inputs, and four load an output."""
+        return self._needed(1, 0b01, "inverter")
+
+    @property
+    def has_buffer(self) -> bool:
+        """Whether abc can buffer large fan-outs."""
+        return self.find(1, 0b10) is not None
+
+    @cached_property
+    def input_ff(self) -> float:
+        """Input capacitance of the inverter in fF."""
+        return max(pin.capacitance for pin in self.inverter.pins.values())
+
+    @cached_property
+    def fo4(self) -> tuple[float, float]:
+        """Delay and output slew in ps of an inverter that drives four of its kind.
+
+        The mean of both edges, in a chain of such inverters.
+        """
+        (arc,) = (arc for pin in self.inverter.pins.values() for arc in pin.arcs)
+        load, fall, rise = 4 * self.input_ff, 0.0, 0.0
+        for _ in range(20):  # The slews settle along the chain.
+            fall, rise = arc.slews[0].at(rise, load), arc.slews[1].at(fall, load)
+        delay = arc.delays[0].at(rise, load) + arc.delays[1].at(fall, load)
+        return delay / 2, (fall + rise) / 2
+
+    def _needed(self, inputs: int, table: int, what: str) -> LibertyCell:
+        cell = self.find(inputs, table)
+        if cell is None:
+            raise UserError(f"Liberty library {self.name} has no {what}; give all files of the "
+                            "library after --liberty")
+        return cell
+
+    def check(self) -> None:
+        """Raise ``UserError`` unless there are a NAND2, an inverter and a flop with a clock."""
+        assert self.nand2 and self.inverter
+        if not any(cell.flop for cell in self.cells.values()):
+            raise UserError(f"Liberty library {self.name} has no flip-flop (a cell with an ff "
+                            "group); give all files of the library after --liberty")
+
+    def pin(self, group: Group) -> Pin:
+        """Make a pin with its timing from its group."""
+        direction = group.get("direction")
+        arcs: dict[tuple[str, str], list[Group]] = {}
+        setups: list[Table] = []
+        for timing in group.of("timing"):
+            kind = timing.get("timing_type", "combinational")
+            if kind.startswith("setup"):
+                setups += [self._table(table) for table in
+                           timing.of("rise_constraint", "fall_constraint")]
+            elif kind in ("combinational", "rising_edge", "falling_edge"):
+                if {"cell_rise", "cell_fall"} <= {table.kind for table in timing.groups}:
+                    for related in timing.get("related_pin").split():
+                        sense = timing.get("timing_sense", "non_unate")
+                        arcs.setdefault((related, sense), []).append(timing)
+        capacitance = max((float(group.get(name)) for name in
+                           ("capacitance", "rise_capacitance", "fall_capacitance")
+                           if name in group.values), default=0.0)
+        return Pin(group.name, direction, capacitance * self.capacitance_ff,
+                   group.get("function"), tuple(
+                       self._arc(related, sense, timings)
+                       for (related, sense), timings in arcs.items()), tuple(setups))
+
+    def _arc(self, related: str, sense: str, timings: list[Group]) -> Arc:
+        """The slowest of the arcs that differ in their condition only."""
+        def slowest(kind: str) -> Table:
+            tables = [self._table(group) for timing in timings for group in timing.of(kind)]
+            return max(tables, key=_middle)
+
+        return Arc(related, sense, (slowest("cell_fall"), slowest("cell_rise")),
+                   (slowest("fall_transition"), slowest("rise_transition")))
+
+    def _table(self, group: Group) -> Table:
+        values = tuple(value * self.time_ps for value in group.numbers("values"))
+        template = self.templates.get(group.name, group)
+        axes: dict[str, tuple[float, ...]] = {}
+        for number in "12":
+            axis = group.numbers(f"index_{number}") or template.numbers(f"index_{number}")
+            if axis:
+                axes[template.get(f"variable_{number}") or number] = axis
+        loads: tuple[float, ...] = (0.0,)
+        slews: tuple[float, ...] = (0.0,)
+        by_load_first = False
+        for place, (variable, axis) in enumerate(axes.items()):
+            if "capacitance" in variable:
+                loads = tuple(value * self.capacitance_ff for value in axis)
+                by_load_first = place == 0 and len(axes) > 1
+            elif variable == "constrained_pin_transition":
+                loads = (0.0,) if len(axes) == 1 else tuple(value * self.time_ps for value in axis)
+                by_load_first = place == 0 and len(axes) > 1
+            else:
+                slews = tuple(value * self.time_ps for value in axis)
+        if len(values) == 1:
+            return Table((0.0,), (0.0,), (values,))
+        if len(values) != len(loads) * len(slews):
+            raise UserError(f"Liberty library {self.name}: a table of {group.name} has "
+                            f"{len(values)} values for {len(slews)} x {len(loads)} points")
+        if by_load_first:
+            rows = tuple(values[start::len(slews)] for start in range(len(slews)))
+        else:
+            rows = tuple(values[start:start + len(loads)]
+                         for start in range(0, len(values), len(loads)))
+        return Table(slews, loads, rows)
+
+
+def _middle(table: Table) -> float:
+    return table.values[len(table.values) // 2][len(table.loads) // 2]
+
+
+def read_liberty(files: Sequence[Path]) -> Library:
+    """Read the files of one library, plain or gzip.
+
+    :Errors: ``UserError`` naming the file: unreadable, no Liberty text, units that differ between
+        the files, or a library without NAND2, inverter or flip-flop.
+    """
+    texts = [(path.name, _read(path)) for path in files]
+    return parse_liberty(texts)
+
+
+def _read(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+        if content[:2] == b"\x1f\x8b":
+            content = gzip.decompress(content)
+        return content.decode("utf-8", errors="replace")
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; --liberty takes Liberty files (.lib, .lib.gz)"
+                        ) from None
+    except (EOFError, zlib.error):
+        raise UserError(f"{path}: the gzip data is damaged; unpack it again") from None
+
+
+def parse_liberty(texts: Sequence[tuple[str, str]]) -> Library:
+    """Take together the Liberty texts of one library, each with the name that errors show."""
+    if not texts:
+        raise UserError("--liberty needs at least one Liberty file")
+    library: Library | None = None
+    kept: list[str] = []
+    with_flops: list[bool] = []
+    for name, text in texts:
+        group, copy = parse_groups(name, text)
+        kept.append(copy)
+        units = _units(name, group)
+        if library is None:
+            library = Library(group.name, {}, (), {}, *units)
+        elif units[0] != library.time_ps or units[1] != library.capacitance_ff:
+            raise UserError(f"{name}: its time or capacitance unit differs from {texts[0][0]}; "
+                            "--liberty takes the files of one library")
+        # Tables of a cell find the templates of their own file.
+        part = Library(group.name, {}, (), {found.name: found for found in
+                                            group.of("lu_table_template")}, *units)
+        with_flops.append(False)
+        for cell in group.of("cell"):
+            if any(cell.of("ff", "latch")):
+                with_flops[-1] = True
+            if cell.name not in library.cells:
+                library.cells[cell.name] = _cell(name, cell, part)
+    assert library is not None
+    library.texts, library.flop_texts = tuple(kept), tuple(with_flops)
+    library.check()
+    return library
+
+
+def _cell(file: str, group: Group, owner: Library) -> LibertyCell:
+    try:
+        area = float(group.get("area", "0"))
+    except ValueError:
+        raise UserError(f"{file}: cell {group.name} has the area {group.get('area')!r}; "
+                        "a number is needed") from None
+    kinds = {inner.kind for inner in group.groups}
+    flop = bool(kinds & {"ff", "ff_bank"})
+    latch = bool(kinds & {"latch", "latch_bank", "statetable"})
+    return LibertyCell(group.name, area, flop, latch, list(group.of("pin")), owner)
+
+
+def _units(file: str, library: Group) -> tuple[float, float]:
+    time = library.get("time_unit", "1ns").replace(" ", "")
+    load = [word.strip(' "').lower() for word in
+            library.get("capacitive_load_unit", "1, pf").split(",")]
+    if time not in _TIME_PS:
+        raise UserError(f"{file}: time_unit is {time!r}; known are {', '.join(_TIME_PS)}")
+    try:
+        return _TIME_PS[time], float(load[0]) * _FARAD_FF[load[1]]
+    except (KeyError, IndexError, ValueError):
+        raise UserError(f"{file}: capacitive_load_unit is {', '.join(load)!r}; "
+                        "a number and ff or pf are needed") from None

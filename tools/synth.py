@@ -1,0 +1,38 @@
+"""``pnmtile synth``: area and delay of every unit."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spec.load import load_tile
+from tools.console import JsonOption, TileArgument, console, emit, say
+from tools.outputs import tile_directory, write_file
+
+__all__ = ["synth"]
+
+
+def synth(
+    tile: TileArgument,
+    liberty: Annotated[list[Path] | None, typer.Option(
+        metavar="FILE", show_default=False,
+        help="Liberty file (may be gzipped; may be given several times); without, the embedded "
+             "technology-independent library.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Synthesise with yosys and report area and delay, unit by unit."""
+    resolved = load_tile(tile)
+    from hdl.verilog import tile_rtlil
+    from tools.synthesis import render, synthesise
+
+    folder = tile_directory(resolved) / "synth"
+    design = folder / f"{resolved.name}.il"
+    write_file(design, tile_rtlil(resolved))
+    with console().status("synthesising") as status:
+        report = synthesise(design, resolved.name, tuple(liberty) if liberty else None,
+                            resolved.description.clock.target_mhz, folder,
+                            progress=lambda text: status.update(f"synthesising: {text}"))
+    console().print(render(report))
+    say(f"report: {folder / 'synthesis.json'}")
+    if json:
+        emit(report.to_dict())
