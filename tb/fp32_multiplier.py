@@ -1,4 +1,4 @@
-"""Bench of :class:`hdl.fp32_multiplier.Fp32Multiplier`, against the golden model and the exact oracle."""
+"""Bench of :class:`hdl.fp32_multiplier.Fp32Multiplier`, against golden model and exact oracle."""
 
 import cocotb
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from examples.minilm import (
-    DEFAULT_TILE, SENTENCES, MiniLM, cosines, embed, feed_forward_layers, float32_engine,
-    golden_engine, main,
+    DEFAULT_TILE, SENTENCES, MiniLM, cosines, embed, feed_forward_layers,
+    feed_forward_on_rtl, float32_engine, golden_engine, main,
 )
 from spec.load import load_tile
 
@@ -59,10 +59,20 @@ def test_rejects_a_layer_that_is_not_there():
 
 
 def test_prints_one_cosine_per_sentence(capsys):
-    assert main(["--json", "--sentence", "A short one.", "--sentence", "Another."]) == 0
-    rows = json.loads(capsys.readouterr().out)
+    assert main(["--json", "--rtl-layers", "0", "--sentence", "A short one.",
+                 "--sentence", "Another."]) == 0
+    rows = json.loads(capsys.readouterr().out)["sentences"]
     assert [row["sentence"] for row in rows] == ["A short one.", "Another."]
     assert all(0.99 < row["cosine"] <= 1 for row in rows)
+
+
+@pytest.mark.cosim
+@pytest.mark.parametrize("path", TILES, ids=lambda path: path.stem)
+def test_a_feed_forward_layer_on_the_rtl_equals_the_golden_model(model, path):
+    run = feed_forward_on_rtl(model, "It rains.", 2, load_tile(path))
+    tokens = len(model.tokens("It rains."))
+    assert run.codes == tokens * (1536 + 384)
+    assert run.different == 0
 
 
 def test_names_a_missing_package_and_how_to_install_it(capsys, monkeypatch):

@@ -95,7 +95,8 @@ def simulate(tile: Tile, image: NDArray[np.uint8], commands: list[Command],
     here = Path(__file__).parent.parent / "tb"
     component = TileComponent(tile)
     executable = build_simulation(
-        _wrapper(tile, component) + unit_verilog(component, tile.name), TOP, sources=(here / "axi4_memory.sv",),
+        _wrapper(tile, component) + unit_verilog(component, tile.name), TOP,
+        sources=(here / "axi4_memory.sv",),
         models=(here / "axi4_memory.cpp",), trace=vcd is not None, optimise="-O2")
     memory, answer, atoms = folder / "memory.bin", folder / "answer.json", folder / "atoms"
     for path in (answer, atoms):
@@ -108,7 +109,7 @@ def simulate(tile: Tile, image: NDArray[np.uint8], commands: list[Command],
             if text:
                 progress(int(text))
 
-    arguments = (f"+memory={memory}",)
+    arguments: tuple[str, ...] = (f"+memory={memory}",)
     if vcd is not None:
         arguments += ("--trace", "--trace-file", str(vcd))
     try:

@@ -51,7 +51,7 @@ def _read_safetensors(file: Path, tensor: str, option: str) -> NDArray[Any]:
 
     data = _bytes(file, option)
     try:
-        tensors = dict(deserialize(data))
+        tensors = dict(deserialize(data))  # type: ignore[no-untyped-call]
     except SafetensorError as error:
         raise UserError(f"{option} {file} is no safetensors file: {error}") from None
     if tensor not in tensors:

@@ -1,0 +1,72 @@
+"""GEMV on the simulated tile, memory that always answers: cycles, time of the simulation.
+
+``python -m benchmarks.gemv [--quick] [--json]``: 4096 x 4096 (``--quick``: 512 x 4096) at one and
+at four columns, every result compared with the golden model's.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.rows import Row, report, row
+from golden.gemv import gemv
+from golden.quantizer import quantize, quantize_blocks
+from host.job import gemv_job
+from spec.load import load_tile
+from tools.simulation import simulate
+
+__all__ = ["main", "measure"]
+
+TILES = Path(__file__).parent.parent / "tiles"
+K = 4096
+SIMULATION_GOAL_S = 60.0
+
+
+def measure(name: str, rows: int) -> list[Row]:
+    """Rows of one tile: cycles from the counters of LOAD and GEMV, and wall time."""
+    tile = load_tile(TILES / f"{name}.toml")
+    rng = np.random.default_rng(7)
+    weights = rng.standard_normal((rows, K), np.float32)
+    activations = rng.standard_normal((tile.columns, K), np.float32)
+    scaling = tile.description.scaling
+    w, sw = quantize_blocks(weights, tile.weight_format, scaling)
+    x, sx = quantize(activations, tile.activation_format, scaling)
+    expected = gemv(w, sw, x, sx, tile)
+    job = gemv_job(tile, w, sw, x, sx)
+    # The build is not part of the figure: a first, tiny job pays for it.
+    small = gemv_job(tile, w[:1], sw[:1], x, sx)
+    simulate(tile, small.image, small.commands)
+    started = time.monotonic()
+    done = simulate(tile, job.image, job.commands)
+    equal = not done.errors and bool(np.array_equal(job.results(job.image), expected))
+    seconds = time.monotonic() - started
+    counters = done.counters
+    atoms = rows * tile.k_atoms(K)
+    what = f"{name}: GEMV {rows} x {K}, {tile.columns} column{'s' if tile.columns > 1 else ''}"
+    return [
+        row(f"{what}, LOAD included", counters.cycles, "cycles", "simulated",
+            at_most=1.01 * atoms + 500),
+        row(f"{what}, weight atoms per cycle", atoms / counters.cycles, "atoms/cycle", "simulated"),
+        row(f"{what}, results that equal the golden model's", float(equal), "share", "simulated",
+            at_least=1.0),
+        row(f"{what}, simulation with data checked", seconds, "s", "measured",
+            at_most=SIMULATION_GOAL_S),
+    ]
+
+
+def main() -> int:
+    """Run the benchmark; 1 when a goal does not hold."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="fewer rows, under a minute")
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+    arguments = parser.parse_args()
+    rows = 512 if arguments.quick else 4096
+    found = [line for name in ("hbm3_fp8", "hbm3_fp8_x4") for line in measure(name, rows)]
+    return report("GEMV on the simulated tile", found, arguments.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
