@@ -48,7 +48,7 @@ class Axi4Writer(wiring.Component):
         params = self.params
         m.submodules.splitter = splitter = BurstSplitter(params)
         m.submodules.queue = queue = SyncFIFOBuffered(
-            width=params.atom_bits, depth=2 * params.burst_atoms + 2)
+            width=params.atom_bits, depth=params.write_queue_atoms)
         m.d.comb += [
             queue.w_data.eq(self.data.payload),
             queue.w_en.eq(self.data.valid),
@@ -66,7 +66,7 @@ class Axi4Writer(wiring.Component):
 
         # Start a burst when its atoms are here and both channels are free.
         burst = splitter.o
-        here = Signal(range(2 * params.burst_atoms + 3))
+        here = Signal(range(params.write_queue_atoms + 1))
         left = Signal(range(params.burst_atoms + 1))
         start = Signal()
         w_taken = self.m_axi_wvalid & self.m_axi_wready

@@ -28,9 +28,12 @@ class UnitParams(BaseModel):
     @field_validator("*", mode="after")
     @classmethod
     def _known_format(cls, value: Any, info: Any) -> Any:
-        known = {"weights": FLOAT_FORMATS, "activations": FLOAT_FORMATS, "format": FLOAT_FORMATS,
-                 "result": FLOAT_FORMATS, "scale_format": SCALE_FORMATS}.get(info.field_name)
-        if known is not None and value not in known:
+        known: tuple[str, ...] = ()
+        if info.field_name in ("weights", "activations", "format", "result"):
+            known = tuple(FLOAT_FORMATS)
+        elif info.field_name == "scale_format":
+            known = tuple(SCALE_FORMATS)
+        if known and value not in known:
             raise ValueError(f"{cls.__name__}.{info.field_name} must be one of "
                              f"{', '.join(known)}, not {value!r}")
         return value
@@ -316,6 +319,11 @@ class Axi4Params(UnitParams):
     def count_bits(self) -> int:
         """Width of a count of atoms: the whole memory can be counted."""
         return self.index_bits + 1
+
+    @property
+    def write_queue_atoms(self) -> int:
+        """Atoms that the writer holds: one burst under way, one that gathers, two in registers."""
+        return 2 * self.burst_atoms + 2
 
     @property
     def skid_buffer(self) -> SkidBufferParams:

@@ -11,7 +11,8 @@ from tb.burst_splitter import pack_region, random_region
 from tb.buses import pauses
 from tb.structure import check_registered
 
-__all__ = ["errors", "most_outstanding", "one_atom_per_cycle", "random_regions", "registered"]
+__all__ = ["errors", "late_addresses", "most_outstanding", "one_atom_per_cycle",
+           "random_regions", "registered"]
 
 PAGE = 4096
 
@@ -145,6 +146,19 @@ async def random_regions(dut, idle, memory_stall):
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
+async def late_addresses(dut):
+    """Data may be taken long before the address of its burst; an address that waits stays."""
+    writing = _Writing(dut)
+    memory, rng = writing.memory, writing.bench.rng
+    memory.w_channel.queue_occupancy_limit = -1
+    memory.aw_channel.set_pause_generator(pauses(rng, 0.9))
+    for _ in range(20):
+        writing.send(*random_region(rng, writing.params, 40))
+    await writing.bench.start()
+    await writing.end(regions=20)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def errors(dut):
     """SLVERR and DECERR of any burst are reported with its region, and not with the next."""
     writing = _Writing(dut, 0.1, 0.2)
@@ -202,4 +216,5 @@ async def registered(dut):
         ["i__payload", "i__valid", "data__payload", "data__valid", "m_axi_awready",
          "m_axi_wready", "m_axi_bid", "m_axi_bresp", "m_axi_bvalid"],
         ["i__ready", "data__ready", "m_axi_awvalid", "m_axi_awaddr",
-         "m_axi_wvalid", "m_axi_wdata", "m_axi_wlast"])
+         "m_axi_wvalid", "m_axi_wdata", "m_axi_wlast"],
+        seldom=("data__ready",))

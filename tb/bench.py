@@ -12,18 +12,18 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, ReadOnly
 
 from spec.units import UnitParams
 
-__all__ = ["Bench", "Scoreboard", "Sink", "Source", "bench_seed", "params_from_environment",
-           "run_flow",
-           "split_word", "word"]
+__all__ = ["PERIOD_NS", "Bench", "Scoreboard", "Sink", "Source", "bench_seed",
+           "params_from_environment", "run_flow", "split_word", "word"]
 
 P = TypeVar("P", bound=UnitParams)
 PERIOD_NS = 2
+# A unit on whose streams nothing moves for so long never will go on.
+STUCK_CYCLES = 4000
 
 
 def params_from_environment(kind: type[P]) -> P:
@@ -166,6 +166,7 @@ class Bench:
         self.scoreboards: list[Scoreboard] = []
         self.watchers: list[Callable[[], None]] = []
         self.cycle = 0
+        self.moved = 0
 
     def source(self, prefix: str = "i", idle: float = 0.0) -> Source:
         """Add a source."""
@@ -193,7 +194,7 @@ class Bench:
                 channel.valid.value = 0
             elif channel.ready is not None:
                 channel.ready.value = 0
-        cocotb.start_soon(Clock(self.dut.clk, PERIOD_NS, unit="ns").start())
+        Clock(self.dut.clk, PERIOD_NS, unit="ns").start()
         for _ in range(3):
             await FallingEdge(self.dut.clk)
         self.dut.rst.value = 0
@@ -208,6 +209,13 @@ class Bench:
         for watch in self.watchers:
             watch()
         self.cycle += 1
+        if self.cycle % STUCK_CYCLES == 0:
+            moved = sum(len(getattr(channel, name, ())) for channel in self.channels
+                        for name in ("taken", "came"))
+            assert moved != self.moved, (
+                f"nothing moved for {STUCK_CYCLES} cycles; waiting for "
+                + ", ".join(f"{len(board.expected)} of {board.name}" for board in self.scoreboards))
+            self.moved = moved
         await FallingEdge(self.dut.clk)
 
     async def drain(self, at_least: int, limit: int = 200_000, quiet: int = 40) -> None:

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator
 from random import Random
 
-from cocotb.triggers import ClockCycles, First, RisingEdge
+from cocotb.triggers import ClockCycles, First, RisingEdge, SimTimeoutError, with_timeout
 
 with warnings.catch_warnings():
     # cocotbext-axi is written for cocotb 1.x and says so at import.
@@ -15,6 +15,9 @@ with warnings.catch_warnings():
     )
 
 __all__ = ["BusError", "RegisterBus", "axi4_memory", "pauses"]
+
+# No register access takes longer.
+ANSWER_NS = 10_000
 
 
 class BusError(RuntimeError):
@@ -44,14 +47,14 @@ class RegisterBus:
 
     async def read(self, offset: int) -> int:
         """Read a register; ``BusError`` when the tile answers with an error."""
-        answer = await self.manager.read(offset, 4)
+        answer = await _answered(self.manager.read(offset, 4), offset)
         if answer.resp != AxiResp.OKAY:
             raise BusError(f"read of {offset:#x} answered {answer.resp!r}")
         return int.from_bytes(answer.data, "little")
 
     async def write(self, offset: int, value: int) -> None:
         """Write a register; ``BusError`` when the tile answers with an error."""
-        answer = await self.manager.write(offset, value.to_bytes(4, "little"))
+        answer = await _answered(self.manager.write(offset, value.to_bytes(4, "little")), offset)
         if answer.resp != AxiResp.OKAY:
             raise BusError(f"write of {offset:#x} answered {answer.resp!r}")
 
@@ -63,12 +66,27 @@ class RegisterBus:
             await First(RisingEdge(self.dut.interrupt), ClockCycles(self.dut.clk, 100_000))
 
 
+async def _answered(access, offset: int):
+    """The answer to an access; fails when none comes."""
+    try:
+        return await with_timeout(access, ANSWER_NS, "ns")
+    except SimTimeoutError:
+        raise AssertionError(f"the access to {offset:#x} was not answered within {ANSWER_NS} ns"
+                             ) from None
+
+
 class _FaultyMemory(MemoryRegion):
     """A memory some of whose atoms answer with an error."""
 
     def __init__(self, size: int):
         super().__init__(size)
         self.broken: set[range] = set()
+        self.peer: AxiSlave | None = None
+
+    def pause_reads(self, rng: Random, share: float) -> None:
+        """From now on, pause the read data in ``share`` of the cycles."""
+        assert self.peer is not None
+        self.peer.read_if.r_channel.set_pause_generator(pauses(rng, share))
 
     def _test(self, address: int) -> None:
         if any(address in part for part in self.broken):
@@ -87,6 +105,7 @@ def axi4_memory(dut, size: int, rng: Random, share: float) -> _FaultyMemory:
     """Put a memory of ``size`` bytes behind ``m_axi``; pauses every channel at random."""
     memory = _FaultyMemory(size)
     peer = AxiSlave(AxiBus.from_prefix(dut, "m_axi"), dut.clk, dut.rst, target=memory)
+    memory.peer = peer
     for channel in (peer.write_if.aw_channel, peer.write_if.w_channel, peer.write_if.b_channel,
                     peer.read_if.ar_channel, peer.read_if.r_channel):
         channel.log.setLevel(logging.WARNING)

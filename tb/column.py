@@ -21,7 +21,7 @@ def _strip(rng, params, board):
     groups = -(-k // group_size)
     weights = random_codes(rng, dot.weight_format, (params.rows, k), special=0.05)
     activations = random_codes(rng, dot.activation_format, (k,), special=0.02)
-    weight_scales = scale_codes(rng, params.scale_format, (params.rows, groups), wild=0.05)
+    weight_scales = scale_codes(rng, params.scale_format, (params.rows, groups), wild=0.1)
     activation_scales = scale_codes(rng, params.scale_format, (groups,), wild=0.05)
     totals = column(weights, weight_scales, activations, activation_scales, params)
     scale_bits = params.scale_combiner.format.bits

@@ -63,11 +63,12 @@ def cancelling_group(name_a: str, name_b: str, length: int, lane: int) -> tuple[
 
 def scale_codes(rng: np.random.Generator, scale_format: str, shape: tuple[int, ...],
                 wild: float = 0.1) -> np.ndarray:
-    """Scales as tensors have them, with a share ``wild`` of any code at all."""
+    """Scales as tensors have them, with a share ``wild`` of extremes and of any code at all."""
     if scale_format == "e8m0":
         usual = rng.integers(110, 140, shape, dtype=np.uint8)
-        return np.where(rng.random(shape) < wild,
-                        rng.integers(0, 256, shape, dtype=np.uint8), usual)
+        any_code = np.where(rng.random(shape) < 0.5, rng.integers(0, 256, shape, dtype=np.uint8),
+                            rng.choice(np.array([0, 1, 254, 255], np.uint8), shape))
+        return np.where(rng.random(shape) < wild, any_code, usual)
     usual = rng.lognormal(-4.0, 2.0, shape).astype(np.float32).view(np.uint32)
     edges = rng.choice(FP32_EDGES, shape)
     return np.where(rng.random(shape) < wild, edges, usual)

@@ -262,7 +262,7 @@ class _Sequencing:
         failing = rng.random() < errors
         if kind < 0.45:
             return self.load(rng.randrange(checker.columns), k, failing)
-        longest = max(checker.rows_per_strip, 600 // -(-k // checker.lanes))
+        longest = max(checker.rows_per_strip, 400 // -(-k // checker.lanes))
         rows = min(longest, rng.choice((
             1, rng.randint(1, checker.rows_per_strip), checker.rows_per_strip,
             checker.rows_per_block, checker.rows_per_block + 1,
@@ -284,10 +284,10 @@ class _Sequencing:
 async def random_commands(dut, idle, stall):
     """Commands of all kinds and sizes; atoms, results and requests wait at random."""
     sequencing = _Sequencing(dut, idle, stall)
-    for _ in range(40):
+    for _ in range(30):
         sequencing.random()
     await sequencing.bench.start()
-    await sequencing.end(at_least=40)
+    await sequencing.end(at_least=30)
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")
@@ -301,10 +301,10 @@ async def errors(dut):
         sequencing.load(column, 1, error=True)
     for read_error, write_error in ((1, 0), (0, 1), (1, 1), (0, 0)):
         sequencing.gemv(checker.columns, 1, 3, read_error, write_error)
-    for _ in range(40):
+    for _ in range(30):
         sequencing.random(errors=0.5)
     await sequencing.bench.start()
-    await sequencing.end(at_least=2 * checker.columns + 44)
+    await sequencing.end(at_least=2 * checker.columns + 34)
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")

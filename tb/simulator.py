@@ -24,8 +24,8 @@ from pathlib import Path
 import cocotb_tools.config
 import find_libpython
 
-__all__ = ["BenchResult", "SimulatorError", "build_directory", "build_simulation",
-           "end_children", "run_simulation"]
+__all__ = ["BenchResult", "SimulationFailed", "SimulatorError", "build_directory",
+           "build_simulation", "end_children", "run_simulation"]
 
 RUNTIME_SOURCES = ("verilated.cpp", "verilated_vpi.cpp", "verilated_threads.cpp",
                    "verilated_random.cpp", "verilated_vcd_c.cpp")
@@ -35,6 +35,10 @@ COMPILE_FLAGS = ("-std=c++17", "-fPIC", "-w", "-DVM_COVERAGE=0", "-DVM_SC=0", "-
 
 class SimulatorError(RuntimeError):
     """A simulation could not be built or run; the message says what to do."""
+
+
+class SimulationFailed(SimulatorError):
+    """A simulation was built and run, but did not come to its end."""
 
 
 @dataclass(frozen=True)
@@ -107,9 +111,18 @@ def run_simulation(executable: Path, module: str, *, seed: int, environment: dic
     """Run the cocotb tests of ``module`` in a simulation.
 
     ``tests`` is a regular expression on test names. Logs and results go to ``folder``. ``poll`` is
-    called a few times a second. When this process is interrupted, the simulation is ended.
+    called a few times a second. When this process is interrupted, the simulation is ended. Only one
+    process at a time runs in ``folder``; others wait.
+
+    :Errors: :class:`SimulationFailed` when it ended before cocotb could say how.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder):
+        return _run_tests(executable, module, seed, environment, folder, tests, arguments, poll)
+
+
+def _run_tests(executable: Path, module: str, seed: int, environment: dict[str, str], folder: Path,
+               tests: str, arguments: tuple[str, ...],
+               poll: Callable[[], None] | None) -> BenchResult:
     results = folder / "results.xml"
     results.unlink(missing_ok=True)
     env = os.environ | {
@@ -135,8 +148,8 @@ def run_simulation(executable: Path, module: str, *, seed: int, environment: dic
     code = _run([str(executable), *arguments], folder, env, log, poll)
     text = log.read_text(errors="replace")
     if not results.exists():
-        raise SimulatorError(f"the simulation ended without results (exit {code}); "
-                             f"see {log}:\n{text[-2000:]}")
+        raise SimulationFailed(f"the simulation ended without results (exit {code}); "
+                               f"see {log}:\n{text[-2000:]}")
     return BenchResult(tests=_read_results(results), log=text,
                        seconds=time.monotonic() - started)
 
@@ -181,8 +194,13 @@ def _runtime() -> Path:
                         for source, target in targets.items()]
             logs = [folder / f"{source}.log" for source in targets]
             with ThreadPoolExecutor(os.cpu_count()) as pool:
-                codes = list(pool.map(lambda command, log: _run(command, folder, os.environ, log),
-                                      commands, logs))
+                try:
+                    codes = list(pool.map(lambda command, log: _run(command, folder, os.environ,
+                                                                    log), commands, logs))
+                except (KeyboardInterrupt, SystemExit):
+                    # The pool would wait for the compilers.
+                    end_children()
+                    raise
             if any(codes):
                 raise SimulatorError("g++ failed on Verilator's runtime:\n"
                                      + "".join(log.read_text() for log in logs)[-3000:])

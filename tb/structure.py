@@ -17,8 +17,8 @@ async def check_registered(dut: Any, inputs: list[str], outputs: list[str],
 
     Random values stand on all inputs, no matter what a protocol says; in each cycle they change
     once more between two edges, and every output must stay. Single bits are often high or often
-    low for a while, so that queues fill and run empty. Every output but those that change ``seldom``
-    must also have changed from one cycle to another: otherwise nothing was seen.
+    low for a while, so that queues fill and run empty. Every output, but those that change
+    ``seldom``, must also have changed from one cycle to another: otherwise nothing was seen.
     """
     rng = random.Random(bench_seed())
     Clock(dut.clk, PERIOD_NS, unit="ns").start()

@@ -19,13 +19,22 @@ __all__ = ["execute"]
 
 # Cycles between two looks at the counters, for the progress bar.
 WATCH_CYCLES = 20_000
+# A tile that does nothing for so many cycles never will. The memory answers within a hundred; what
+# takes the tile longest without an atom, the check of a command, takes less than that, too.
+STUCK_CYCLES = 60_000
+COUNTERS = ("atoms_read_low", "atoms_written_low", "ended")
 
 
 class _Registers:
-    """AXI4-Lite manager that touches the simulation only while an access is under way."""
+    """AXI4-Lite manager that touches the simulation only while an access is under way.
+
+    ``idle`` counts the cycles since somebody last set it to zero; too many fail the test, wherever
+    the host waits.
+    """
 
     def __init__(self, dut, watch):
         self.dut, self.watch = dut, watch
+        self.idle = 0
         dut.s_axi_wstrb.value = 0xF
         dut.s_axi_bready.value = 1
         dut.s_axi_rready.value = 1
@@ -39,50 +48,64 @@ class _Registers:
         while waiting or dut.s_axi_bvalid.value == 0:
             # Ready is read before the edge, valid falls behind it.
             taken = [valid for valid, ready in waiting.items() if ready.value == 1]
-            await FallingEdge(dut.clk)
+            await self._cycle()
             for valid in taken:
                 valid.value = 0
                 del waiting[valid]
         assert dut.s_axi_bresp.value == 0, f"write of {offset:#x} refused"
-        await FallingEdge(dut.clk)
+        await self._cycle()
 
     async def read(self, offset: int) -> int:
         dut = self.dut
         dut.s_axi_araddr.value = offset
         dut.s_axi_arvalid.value = 1
         while dut.s_axi_arready.value == 0:
-            await FallingEdge(dut.clk)
-        await FallingEdge(dut.clk)
+            await self._cycle()
+        await self._cycle()
         dut.s_axi_arvalid.value = 0
         while dut.s_axi_rvalid.value == 0:
-            await FallingEdge(dut.clk)
+            await self._cycle()
         assert dut.s_axi_rresp.value == 0, f"read of {offset:#x} refused"
         value = dut.s_axi_rdata.value.to_unsigned()
-        await FallingEdge(dut.clk)
+        await self._cycle()
         return value
 
     async def wait(self) -> None:
         if self.dut.interrupt.value == 0:
             await First(RisingEdge(self.dut.interrupt), ClockCycles(self.dut.clk, WATCH_CYCLES))
-        await FallingEdge(self.dut.clk)
+            self.idle += WATCH_CYCLES
+        await self._cycle()
         await self.watch()
+
+    async def _cycle(self) -> None:
+        self.idle += 1
+        assert self.idle < STUCK_CYCLES, (
+            f"the tile hangs: no atom was read or written and no command ended for {STUCK_CYCLES} "
+            "cycles")
+        await FallingEdge(self.dut.clk)
 
 
 @cocotb.test()
 async def execute(dut):
     """Execute the commands of a job, each behind a fence, and write down what happened."""
     tile = Tile(description=Description.model_validate_json(os.environ["PNMTILE_PARAMS"]))
-    job = json.loads(os.environ["PNMTILE_JOB"])
+    job = json.loads(Path(os.environ["PNMTILE_JOB"]).read_text())
     atoms = Path(job["atoms"])
+    last = None
 
     async def watch():
-        atoms.write_text(str(await driver.read("atoms_read_low")))
+        nonlocal last
+        now = [await driver.read(name) for name in COUNTERS]
+        if now != last:
+            last, registers.idle = now, 0
+        atoms.write_text(str(now[0]))
 
     for name in ("awvalid", "wvalid", "arvalid", "awprot", "arprot"):
         getattr(dut, f"s_axi_{name}").value = 0
     dut.rst.value = 1
-    driver = Driver(_Registers(dut, watch), tile)
-    cocotb.start_soon(Clock(dut.clk, PERIOD_NS, unit="ns").start())
+    registers = _Registers(dut, watch)
+    driver = Driver(registers, tile)
+    Clock(dut.clk, PERIOD_NS, unit="ns").start()
     for _ in range(4):
         await FallingEdge(dut.clk)
     dut.rst.value = 0
@@ -90,6 +113,7 @@ async def execute(dut):
     await driver.open_window(0, job["bytes"])
     errors = []
     for number, words in enumerate(job["commands"]):
+        registers.idle = 0
         await driver.submit_words(tuple(words))
         await driver.fence(number & 0xFFFF)
         code, tag = await driver.take_error()

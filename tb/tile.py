@@ -6,7 +6,7 @@ from random import Random
 import cocotb
 import numpy as np
 from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles
+from cocotb.triggers import ClockCycles, SimTimeoutError, with_timeout
 
 from golden.tile import GoldenTile
 from host.driver import Driver
@@ -18,7 +18,8 @@ from tb.bench import PERIOD_NS, bench_seed
 from tb.buses import BusError, RegisterBus, axi4_memory
 from tb.operands import random_codes, scale_codes
 
-__all__ = ["bad_commands", "bus_errors", "queue", "random_operations", "register_errors"]
+__all__ = ["back_to_back", "bad_commands", "bus_errors", "queue", "random_operations",
+           "register_errors", "slow_memory"]
 
 # Simulated memory, and where the benches put things in it, as shares of its size.
 MEMORY_BYTES = 1 << 18
@@ -40,12 +41,13 @@ class TileBench:
         self.tag = 0
         self.failed: list[tuple[int, ErrorCode]] = []
         self.commands = 0
+        self.atoms = 0
 
     async def start(self):
         """Clock, reset, buses, and the same random bytes in both memories."""
         dut = self.dut
         dut.rst.value = 1
-        cocotb.start_soon(Clock(dut.clk, PERIOD_NS, unit="ns").start())
+        Clock(dut.clk, PERIOD_NS, unit="ns").start()
         self.memory = axi4_memory(dut, self.size, self.random, self.pause)
         self.bus = RegisterBus(dut, self.random, self.pause)
         await ClockCycles(dut.clk, 4)
@@ -75,14 +77,35 @@ class TileBench:
         error = self.golden.execute(words)
         if error != ErrorCode.NONE:
             self.failed.append((self.tag, error))
-        await self.driver.submit_words(words)
+        else:
+            self.atoms += self.atoms_of(**fields)
+        await self.within(self.driver.submit_words(words))
         self.commands += 1
         return error
+
+    def atoms_of(self, opcode, k=0, rows=0, **fields):
+        """Atoms that a good command moves."""
+        tile = self.tile
+        return {Opcode.LOAD: tile.k_atoms(k) + tile.activation_scale_atoms(k),
+                Opcode.GEMV: tile.weight_stream_atoms(rows, k) + tile.result_atoms(rows)
+                }.get(opcode, 0)
+
+    async def within(self, action):
+        """Let the host do something; fail when the tile cannot possibly still be busy."""
+        cycles = 5_000 + 20 * self.atoms
+        try:
+            return await with_timeout(action, cycles * PERIOD_NS, "ns")
+        except SimTimeoutError:
+            raise AssertionError(f"the tile hangs: the host waited for {cycles} cycles") from None
+
+    async def fence(self, tag):
+        """Wait until all commands have ended."""
+        await self.within(self.driver.fence(tag))
 
     async def compare(self):
         """Wait for all commands; errors and every byte of memory must agree."""
         self.tag = (self.tag + 1) & 0xFFFF
-        await self.driver.fence(self.tag)
+        await self.fence(self.tag)
         assert await self.driver.read("fence_tag") == self.tag
         code, tag = await self.driver.take_error()
         expected = self.failed[0] if self.failed else (0, ErrorCode.NONE)
@@ -103,10 +126,12 @@ class TileBench:
         rows = int(self.rng.integers(1, max(2, min(300, largest_beats // tile.k_atoms(k)))))
         return rows, k, int(self.rng.integers(1, tile.columns + 1))
 
-    async def load(self, column, k, special=0.1):
+    async def load(self, column, k, special=0.1, nan=False):
         """Place a random activation vector and load it."""
         tile = self.tile
         codes = random_codes(self.rng, tile.activation_format, (k,), special)
+        if nan:
+            codes[int(self.rng.integers(k))] = tile.activation_format.nan_code
         scales = scale_codes(self.rng, tile.scale_format.name, (tile.groups(k),))
         parts = pack_activations(codes, _typed(scales, tile), tile)
         for address, part in zip((self.codes, self.scales), parts, strict=True):
@@ -134,10 +159,10 @@ def _typed(scales, tile):
 
 
 async def _operations(bench, count):
-    for _ in range(count):
+    for number in range(count):
         rows, k, columns = bench.sizes()
         for column in range(columns):
-            assert await bench.load(column, k) == ErrorCode.NONE
+            assert await bench.load(column, k, nan=number == 0) == ErrorCode.NONE
             # The vector's place is used again: the tile must have read it.
             await bench.compare()
         assert await bench.gemv(rows, k, columns) == ErrorCode.NONE
@@ -238,12 +263,12 @@ async def bus_errors(dut):
         fields = (dict(columns=1, rows=9, k=k, **place) if opcode == Opcode.GEMV
                   else dict(columns=0, k=k, source=bench.codes, other=bench.scales))
         await bench.driver.submit(Command(opcode=opcode, tag=77, **fields))
-        await bench.driver.fence(78)
+        await bench.fence(78)
         assert await bench.driver.take_error() == (code, 77)
     # The vector whose load failed is gone; then everything works again.
     bench.memory.broken = set()
     await bench.driver.submit(Command(opcode=Opcode.GEMV, tag=79, columns=1, rows=1, k=k, **place))
-    await bench.driver.fence(80)
+    await bench.fence(80)
     assert await bench.driver.take_error() == (ErrorCode.NOT_LOADED, 79)
     bench.commands = await bench.driver.read("ended")
     bench.memory.mem[:] = bench.image.tobytes()
@@ -266,3 +291,31 @@ async def register_errors(dut):
         raise AssertionError("an illegal access was answered with OKAY")
     await bench.load(0, 1)
     await bench.compare()
+
+
+@cocotb.test(timeout_time=4, timeout_unit="ms")
+async def back_to_back(dut):
+    """A GEMV stands in the queue behind the LOAD of its vector, which is still under way."""
+    bench = TileBench(dut, 0.0)
+    await bench.start()
+    for k in (1, bench.tile.k_max):
+        for column in range(bench.tile.columns):
+            assert await bench.load(column, k) == ErrorCode.NONE
+            if column < bench.tile.columns - 1:
+                await bench.compare()
+        assert await bench.gemv(5, k, bench.tile.columns) == ErrorCode.NONE
+        await bench.compare()
+
+
+@cocotb.test(timeout_time=4, timeout_unit="ms")
+async def slow_memory(dut):
+    """The memory is so slow that a strip's results are written before its padding has come."""
+    bench = TileBench(dut, 0.0)
+    await bench.start()
+    k = min(bench.tile.k_max, bench.tile.group)
+    await bench.load(0, k)
+    await bench.compare()
+    bench.memory.pause_reads(bench.random, 0.97)
+    for rows in (1, 2):
+        assert await bench.gemv(rows, k, 1) == ErrorCode.NONE
+        await bench.compare()

@@ -183,8 +183,8 @@ def test_generates_the_same_bytes_in_any_process(tmp_path: Path) -> None:
                         env={**os.environ, "PYTHONHASHSEED": seed})
         assert found.returncode == HELD, found.stderr
     names = sorted(os.listdir(tmp_path / "1"))
-    assert names == ["manifest.json", "odd.json", "odd.sdc", "odd.v", "odd_registers.h",
-                     "odd_registers.md"]
+    assert names == ["manifest.json", "odd.json", "odd.sdc", "odd.v", "odd.vlt",
+                     "odd_registers.h", "odd_registers.md"]
     for name in names:
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
     inputs = re.findall(r"^  (\w+)$", (tmp_path / "1" / "odd.sdc").read_text(), re.MULTILINE)

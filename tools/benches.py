@@ -12,7 +12,9 @@ from amaranth.lib import wiring
 from hdl.verilog import unit_verilog
 from spec.tile import Tile
 from spec.units import UnitParams
-from tb.simulator import build_directory, build_simulation, run_simulation
+from tb.simulator import (
+    SimulationFailed, build_directory, build_simulation, run_simulation,
+)
 
 __all__ = ["UNITS", "UnitRun", "component", "run_unit"]
 
@@ -54,9 +56,10 @@ def component(unit: str, params: UnitParams | Tile) -> wiring.Component:
 def run_unit(tile: Tile, unit: str, seed: int) -> UnitRun:
     """Build ``unit`` with the tile's parameters and run ``tb.<unit>``.
 
-    The same seed repeats the same run. The log stays in the build directory.
+    The same seed repeats the same run. The log stays in the build directory. A simulation that dies
+    counts as a failed test.
 
-    :Errors: :class:`tb.simulator.SimulatorError` when it cannot be built or run.
+    :Errors: :class:`tb.simulator.SimulatorError` when it cannot be built or started.
     """
     started = time.monotonic()
     params = tile if unit == "tile" else tile.units[unit]
@@ -65,7 +68,9 @@ def run_unit(tile: Tile, unit: str, seed: int) -> UnitRun:
         verilog = unit_verilog(component(unit, params), unit)
     executable = build_simulation(verilog, unit)
     folder = build_directory() / "runs" / executable.parent.name / str(seed)
-    result = run_simulation(executable, f"tb.{unit}", seed=seed, folder=folder,
-                            environment={"PNMTILE_PARAMS": text})
-    return UnitRun(unit, result.tests, seed, time.monotonic() - started,
-                   folder / "simulation.log")
+    try:
+        tests = run_simulation(executable, f"tb.{unit}", seed=seed, folder=folder,
+                               environment={"PNMTILE_PARAMS": text}).tests
+    except SimulationFailed as error:
+        tests = {"simulation": str(error)}
+    return UnitRun(unit, tests, seed, time.monotonic() - started, folder / "simulation.log")

@@ -107,6 +107,7 @@ def _buffers(tile: Tile) -> list[dict[str, Any]]:
                tile.atom_bits),
         buffer("weight scales", 1, tile.weight_scale_buffer.depth, tile.atom_bits),
         buffer("result rows", 1, tile.result_packer.depth, 32 * tile.columns),
+        buffer("write queue", 1, tile.axi4.write_queue_atoms, tile.atom_bits),
         buffer("command queue", 1, tile.description.host.queue_depth, 256),
     ]
 

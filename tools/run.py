@@ -8,6 +8,7 @@ import typer
 
 from spec.load import load_tile
 from tools.console import JsonOption, NotHeld, TileArgument, UserError, emit, say
+from tools.outputs import write_file
 
 if TYPE_CHECKING:
     from spec.tile import Tile
@@ -27,6 +28,10 @@ class Engine(StrEnum):
 
     golden = "golden"
     rtl = "rtl"
+
+
+class _Failed(Exception):
+    """The simulated tile did not do what it was told to."""
 
 
 def _tensor(help_text: str) -> Any:
@@ -72,6 +77,7 @@ def run(
                             f"{', '.join('--' + option for option in needed + optional)}")
     if vcd is not None and engine is Engine.golden:
         raise UserError("--vcd needs --engine rtl: the golden model has no clock")
+    _check_outputs({"--out": out, "--codes": codes, "--scales": scales, "--vcd": vcd})
     if operation is Operation.quantize:
         assert input is not None and codes is not None and scales is not None
         result = _quantize(resolved, input, codes, scales, rule, engine)
@@ -88,6 +94,29 @@ def run(
 FLOATS = {"float32": "values", "uint16": "BF16 codes"}
 
 
+def _check_outputs(outputs: dict[str, Path | None]) -> None:
+    """Say what cannot be written before the work, not after it."""
+    import os
+
+    options: dict[Path, str] = {}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        if path.is_dir():
+            raise UserError(f"{option} {path} is a directory; name a file")
+        place = path.resolve()
+        if place in options:
+            raise UserError(f"{options[place]} and {option} are both {path}; name two files")
+        options[place] = option
+        there = next(parent for parent in place.parents if parent.exists())
+        if not there.is_dir():
+            raise UserError(f"{option} {path}: {there} is no directory")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise UserError(f"{option} {path} cannot be written: no permission in {there}")
+        if option == "--vcd" and there != place.parent:
+            raise UserError(f"--vcd {path}: there is no directory {place.parent}")
+
+
 def _operand(tile: "Tile", place: str, scales: str | None, option: str, blocks: bool) -> Any:
     """Codes [rows, K] and scales of one operand, quantized here when it comes as float."""
     import numpy as np
@@ -95,7 +124,8 @@ def _operand(tile: "Tile", place: str, scales: str | None, option: str, blocks: 
     from golden.quantizer import quantize, quantize_blocks
     from tools.tensors import expect, read_tensor
 
-    array = read_tensor(place, option)
+    fmt = tile.weight_format if blocks else tile.activation_format
+    array = read_tensor(place, option, fmt.name)
     if not blocks and array.ndim == 1:
         array = array[None, :]
     what = "[M, K]" if blocks else "[columns, K] or [K]"
@@ -104,13 +134,12 @@ def _operand(tile: "Tile", place: str, scales: str | None, option: str, blocks: 
             raise UserError(f"{option} holds codes (uint8): name their scales with "
                             f"{option[:-1]}-scales, or give float32 values")
         array = expect(array, option, FLOATS, (None, None), what)
-        fmt = tile.weight_format if blocks else tile.activation_format
         return (quantize_blocks if blocks else quantize)(array, fmt, tile.description.scaling)
     codes = expect(array, option, {"uint8": "codes, as scales are given"}, (None, None), what)
     rows = tile.description.scaling.weight_rows if blocks else 1
     shape = (-(-codes.shape[0] // rows), tile.groups(codes.shape[1]))
     kind = {"uint8": "E8M0"} if tile.scale_format.name == "e8m0" else {"float32": "scales"}
-    found = read_tensor(scales, f"{option[:-1]}-scales")
+    found = read_tensor(scales, f"{option[:-1]}-scales", "e8m0")
     if not blocks and found.ndim == 1:
         found = found[None, :]
     return codes, expect(found, f"{option[:-1]}-scales", kind, shape,
@@ -124,7 +153,6 @@ def _gemv(tile: "Tile", weights: str, activations: str, weight_scales: str | Non
 
     from golden.gemv import gemv
     from host.job import JobError, gemv_job
-    from tools.outputs import write_file
     from tools.tensors import npy_bytes
 
     w, sw = _operand(tile, weights, weight_scales, "--weights", blocks=True)
@@ -139,7 +167,11 @@ def _gemv(tile: "Tile", weights: str, activations: str, weight_scales: str | Non
     golden = gemv(w, sw, x, sx, tile)
     codes, equal, counters = golden, None, None
     if engine is Engine.rtl:
-        codes, counters = _simulate(tile, job, vcd)
+        try:
+            codes, counters = _simulate(tile, job, vcd)
+        except _Failed as error:
+            say(str(error), style="bold red")
+            return {"held": False, "problems": [{"message": str(error)}]}
         equal = bool(np.array_equal(codes, golden))
     if tile.result_format.name == "bf16":
         codes = codes.astype(np.uint32) << 16
@@ -157,14 +189,12 @@ def _simulate(tile: "Tile", job: Any, vcd: Path | None) -> Any:
     """Result codes and counters of a job on the simulated RTL."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from tb.simulator import SimulatorError
+    from tb.simulator import SimulationFailed, SimulatorError
     from tools.console import console
     from tools.doctor import require
     from tools.simulation import simulate
 
     require("verilator", "g++")
-    if vcd is not None and not vcd.parent.is_dir():
-        raise UserError(f"--vcd {vcd}: there is no directory {vcd.parent}")
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console(), transient=True) as progress:
         bar = progress.add_task("building the simulation", total=job.atoms)
@@ -174,10 +204,12 @@ def _simulate(tile: "Tile", job: Any, vcd: Path | None) -> Any:
 
         try:
             done = simulate(tile, job.image, job.commands, vcd=vcd, progress=update)
+        except SimulationFailed as error:
+            raise _Failed(str(error)) from None
         except SimulatorError as error:
             raise UserError(str(error)) from None
     for tag, code in done.errors:
-        raise UserError(f"command {tag} ended with {code.name} on the simulated tile")
+        raise _Failed(f"command {tag} ended with {code.name} on the simulated tile")
     return job.results(job.image), done.counters
 
 
@@ -187,7 +219,7 @@ def _performance(tile: "Tile", counters: Any) -> dict[str, Any]:
     if counters is None:
         reason = "the golden model has no clock; use --engine rtl"
         return {name: None for name in (*names, "bandwidth_share")} | {"reason": reason}
-    share = (counters.atoms_read + counters.atoms_written) / counters.cycles
+    share = (counters.atoms_read + counters.atoms_written) / max(counters.cycles, 1)
     numbers = {name: getattr(counters, name) for name in names}
     say(f"{counters.cycles} cycles ({counters.cycles / tile.description.clock.target_mhz:.2f} us "
         f"at {tile.description.clock.target_mhz:g} MHz), {counters.atoms_read} atoms read, "
@@ -203,7 +235,6 @@ def _quantize(tile: "Tile", place: str, codes_to: Path, scales_to: Path, rule: s
     import numpy as np
 
     from golden.quantizer import quantize
-    from tools.outputs import write_file
     from tools.tensors import expect, npy_bytes, read_tensor
 
     if engine is Engine.rtl:

@@ -2,8 +2,11 @@
 
 import json
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from string import Template
 
@@ -17,7 +20,7 @@ from hdl.verilog import unit_verilog
 from host.driver import Counters
 from spec.commands import Command, ErrorCode
 from spec.tile import Tile
-from tb.simulator import SimulatorError, build_directory, build_simulation, run_simulation
+from tb.simulator import SimulationFailed, build_directory, build_simulation, run_simulation
 
 __all__ = ["MEMORY_LATENCY", "SystemRun", "simulate"]
 
@@ -86,22 +89,43 @@ def simulate(tile: Tile, image: NDArray[np.uint8], commands: list[Command],
              progress: Callable[[int], None] | None = None) -> SystemRun:
     """Execute ``commands`` on the simulated tile; ``image`` is its memory, changed in place.
 
-    ``progress`` is called now and then with the atoms read so far. ``vcd`` gets the waveform.
+    ``progress`` is called now and then with the atoms read so far. ``vcd`` gets the waveform, also
+    that of a simulation that failed. The log stays in ``folder``; without one, only if it failed.
 
-    :Errors: :class:`tb.simulator.SimulatorError` when the simulation cannot be built or run.
+    :Errors: :class:`tb.simulator.SimulationFailed` when the tile does not do its work,
+        :class:`tb.simulator.SimulatorError` when the simulation cannot be built or run.
     """
-    folder = folder or build_directory() / "runs" / f"{tile.name}-{os.getpid()}"
-    folder.mkdir(parents=True, exist_ok=True)
+    executable = _system(tile, vcd is not None, build_directory())
+    place = folder or build_directory() / "runs" / f"{tile.name}-{os.getpid()}"
+    place.mkdir(parents=True, exist_ok=True)
+    with _waveform(vcd) as options:
+        done = _run(executable, tile, image, commands, place, options, progress)
+    if folder is None:
+        shutil.rmtree(place, ignore_errors=True)
+    return done
+
+
+@cache
+def _system(tile: Tile, trace: bool, build: Path) -> Path:
+    """The simulation of a tile and its memory, generated once per process."""
     here = Path(__file__).parent.parent / "tb"
     component = TileComponent(tile)
-    executable = build_simulation(
+    return build_simulation(
         _wrapper(tile, component) + unit_verilog(component, tile.name), TOP,
-        sources=(here / "axi4_memory.sv",),
-        models=(here / "axi4_memory.cpp",), trace=vcd is not None, optimise="-O2")
+        sources=(here / "axi4_memory.sv",), models=(here / "axi4_memory.cpp",),
+        # With a waveform, the time goes into writing it.
+        trace=trace, optimise="-O1" if trace else "-O2")
+
+
+def _run(executable: Path, tile: Tile, image: NDArray[np.uint8], commands: list[Command],
+         folder: Path, options: tuple[str, ...],
+         progress: Callable[[int], None] | None) -> SystemRun:
     memory, answer, atoms = folder / "memory.bin", folder / "answer.json", folder / "atoms"
     for path in (answer, atoms):
         path.unlink(missing_ok=True)
-    image.tofile(memory)
+    job = folder / "job.json"
+    job.write_text(json.dumps({"commands": [command.pack() for command in commands],
+                               "bytes": image.size, "answer": str(answer), "atoms": str(atoms)}))
 
     def poll() -> None:
         if progress is not None and atoms.exists():
@@ -109,22 +133,39 @@ def simulate(tile: Tile, image: NDArray[np.uint8], commands: list[Command],
             if text:
                 progress(int(text))
 
-    arguments: tuple[str, ...] = (f"+memory={memory}",)
-    if vcd is not None:
-        arguments += ("--trace", "--trace-file", str(vcd))
     try:
+        image.tofile(memory)
         result = run_simulation(
-            executable, "tb.system", seed=0, folder=folder, arguments=arguments, poll=poll,
+            executable, "tb.system", seed=0, folder=folder, poll=poll,
+            arguments=(f"+memory={memory}", *options),
             environment={"PNMTILE_PARAMS": tile.description.model_dump_json(),
-                         "PNMTILE_JOB": json.dumps({
-                             "commands": [command.pack() for command in commands],
-                             "bytes": image.size, "answer": str(answer), "atoms": str(atoms)})})
+                         "PNMTILE_JOB": str(job)})
         if not result.passed or not answer.exists():
-            raise SimulatorError(f"the simulation failed; see {folder / 'simulation.log'}:\n"
-                                 f"{result.log[-2000:]}")
+            words = "; ".join(text.strip() for text in result.tests.values() if text)
+            raise SimulationFailed(f"the simulated tile failed: {words or 'no test ran'}\n"
+                                   f"log: {folder / 'simulation.log'}")
         image[:] = np.fromfile(memory, np.uint8)
     finally:
         memory.unlink(missing_ok=True)
     said = json.loads(answer.read_text())
     return SystemRun(errors=[(tag, ErrorCode(code)) for tag, code in said["errors"]],
                      counters=Counters(**said["counters"]), seconds=result.seconds)
+
+
+@contextmanager
+def _waveform(vcd: Path | None) -> Iterator[tuple[str, ...]]:
+    """Options of the simulation for a waveform, which takes its name when it is whole."""
+    if vcd is None:
+        yield ()
+        return
+    place = vcd.resolve()
+    partial = place.with_name(f".writing-{place.name}")
+    try:
+        yield ("--trace", "--trace-file", str(partial))
+        partial.replace(place)
+    except SimulationFailed:
+        if partial.exists():
+            partial.replace(place)
+        raise
+    finally:
+        partial.unlink(missing_ok=True)

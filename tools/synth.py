@@ -11,6 +11,8 @@ from tools.outputs import tile_directory, write_file
 
 __all__ = ["synth"]
 
+TABLE_WIDTH = 124
+
 
 def synth(
     tile: TileArgument,
@@ -32,7 +34,8 @@ def synth(
         report = synthesise(design, resolved.name, tuple(liberty) if liberty else None,
                             resolved.description.clock.target_mhz, folder,
                             progress=lambda text: status.update(f"synthesising: {text}"))
-    console().print(render(report))
+    # Narrower, numbers would lose digits; a terminal may wrap the lines.
+    console().print(render(report), width=max(console().width, TABLE_WIDTH), soft_wrap=True)
     say(f"report: {folder / 'synthesis.json'}")
     if json:
         emit(report.to_dict())

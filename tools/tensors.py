@@ -17,25 +17,29 @@ _SAFETENSORS = {"F32": "<f4", "F64": "<f8", "F16": "<f2", "BF16": "<u2", "U8": "
                 "F8_E5M2": "u1", "F8_E8M0": "u1", "BOOL": "?"}
 
 
-def read_tensor(place: str, option: str) -> NDArray[Any]:
+def read_tensor(place: str, option: str, codes: str | None = None) -> NDArray[Any]:
     """Read an array from ``FILE.npy`` or ``FILE.safetensors:TENSOR``.
 
-    BF16 and 8-bit floating-point tensors of safetensors come as their codes (uint16, uint8).
-    ``UserError`` names ``option`` when the file cannot be read or holds no such tensor.
+    BF16 and 8-bit floating-point tensors of safetensors come as their codes (uint16, uint8); 8-bit
+    ones must have the format ``codes``. ``UserError`` names ``option`` when the file cannot be
+    read or holds no such tensor.
     """
-    path, _, tensor = place.partition(".safetensors:")
-    if tensor or place.endswith(".safetensors"):
-        name = f"{path}.safetensors" if tensor else place
-        return _read_safetensors(Path(name), tensor, option)
+    path, found, tensor = place.partition(".safetensors:")
+    if found or place.endswith(".safetensors"):
+        name = f"{path}.safetensors" if found else place
+        return _read_safetensors(Path(name), tensor, option, codes)
     file = Path(place)
     data = _bytes(file, option)
-    try:
-        array = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError):
-        raise UserError(f"{option} {file} is no .npy file; write it with numpy.save, or name "
-                        f"FILE.safetensors:TENSOR") from None
-    if not isinstance(array, np.ndarray):
+    if data.startswith(b"PK"):
         raise UserError(f"{option} {file} holds several arrays (.npz); one .npy is needed")
+    try:
+        if not data.startswith(np.lib.format.MAGIC_PREFIX):
+            raise ValueError
+        array: NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
+    except Exception:
+        # What numpy raises for a damaged header depends on the damage.
+        raise UserError(f"{option} {file} is no whole .npy file of numbers; write it with "
+                        f"numpy.save, or name FILE.safetensors:TENSOR") from None
     return array
 
 
@@ -46,7 +50,8 @@ def _bytes(file: Path, option: str) -> bytes:
         raise UserError(f"{option} {file} cannot be read: {error.strerror}") from None
 
 
-def _read_safetensors(file: Path, tensor: str, option: str) -> NDArray[Any]:
+def _read_safetensors(file: Path, tensor: str, option: str,
+                      codes: str | None) -> NDArray[Any]:
     from safetensors import SafetensorError, deserialize
 
     data = _bytes(file, option)
@@ -56,14 +61,20 @@ def _read_safetensors(file: Path, tensor: str, option: str) -> NDArray[Any]:
         raise UserError(f"{option} {file} is no safetensors file: {error}") from None
     if tensor not in tensors:
         known = sorted(tensors)
-        shown = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
-        raise UserError(f"{option} {file} holds no tensor {tensor!r}; it holds {shown}; name one "
-                        f"as {file}:TENSOR")
+        shown = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "") or "none"
+        wrong = f"holds no tensor {tensor!r}" if tensor else "may hold several tensors"
+        raise UserError(f"{option} {file} {wrong}; it holds {shown}; name one as {file}:TENSOR")
     found = tensors[tensor]
+    kind = found["dtype"].lower().removeprefix("f8_")
+    if codes is not None and kind in ("e4m3", "e5m2", "e8m0") and kind != codes:
+        raise UserError(f"{option} {file}:{tensor} holds {kind} codes, and this tile needs {codes} "
+                        f"there")
     dtype = _SAFETENSORS.get(found["dtype"])
     if dtype is None:
         raise UserError(f"{option} {file}:{tensor} has the type {found['dtype']}; known types are "
                         f"{', '.join(_SAFETENSORS)}")
+    if not len(found["data"]):
+        return np.empty(found["shape"], dtype)
     return np.frombuffer(found["data"], dtype).reshape(found["shape"])
 
 

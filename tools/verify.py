@@ -33,7 +33,7 @@ def verify(
     from tools.benches import UNITS
     from tools.doctor import require
 
-    wanted = tuple(unit or UNITS)
+    wanted = tuple(dict.fromkeys(unit or UNITS))
     for name in wanted:
         if name not in UNITS:
             raise UserError(f"--unit {name} is no unit; units are {', '.join(UNITS)}")

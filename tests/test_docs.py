@@ -1,0 +1,216 @@
+"""What the documentation says is so: links, command lines, tables, examples, results."""
+
+import ast
+import contextlib
+import importlib.util
+import io
+import re
+import shlex
+import xml.etree.ElementTree as ElementTree
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+
+from benchmarks.readme import BENCHMARKS, RESULTS, render, updated
+from golden.quantizer import quantize
+from spec.description import Scaling
+from spec.formats import E4M3
+from spec.load import load_tile
+from spec.tile import Tile
+from spec.units import DotArrayParams
+from tests.conftest import PROJECT
+from tools.cli import VERBS
+
+PAGES = sorted([*PROJECT.glob("*.md"), *(PROJECT / "docs").glob("*.md")])
+EVERY_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+_FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_INDENTED = re.compile(r"^(?: {4}.*\n)+", re.MULTILINE)
+_INLINE = re.compile(r"`([^`\n]+)`")
+
+
+@cache
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [body for kind, body in _FENCED.findall(text_of(page)) if kind == language]
+
+
+def command_lines(page: Path) -> list[str]:
+    """Every line of a code block, and every code span."""
+    bodies = [body for _, body in _FENCED.findall(text_of(page))]
+    prose = _FENCED.sub("", text_of(page))
+    bodies += _INDENTED.findall(prose)
+    return [line.strip() for body in bodies for line in body.splitlines()] + _INLINE.findall(prose)
+
+
+def table(page: str, first_head: str) -> list[list[str]]:
+    """The rows of the table whose first column has this head, without code marks."""
+    rows: list[list[str]] = []
+    inside = False
+    for line in text_of(PROJECT / "docs" / page).splitlines():
+        cells = [cell.strip().strip("`") for cell in line.strip("|").split("|")]
+        if inside and not line.startswith("|"):
+            break
+        if inside and not set(cells[0]) <= set("-:"):
+            rows.append(cells)
+        inside = inside or line.startswith("|") and cells[0] == first_head
+    assert rows, f"{page} has no table that begins with {first_head}"
+    return rows
+
+
+def test_there_are_pages() -> None:
+    assert {"README.md", "CHANGELOG.md", "architecture.md", "numerics.md", "commands.md",
+            "verification.md", "area.md"} <= {page.name for page in PAGES}
+
+
+@EVERY_PAGE
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", _FENCED.sub("", text_of(page))):
+        if not re.match(r"https?://", target):
+            place, _, anchor = target.partition("#")
+            assert (page.parent / place).exists(), f"{page.name}: {target}"
+            assert not anchor or not place.endswith(".md"), f"{page.name}: {target}"
+
+
+@EVERY_PAGE
+def test_files_that_are_named_exist(page: Path) -> None:
+    folders = ("benchmarks", "constraints", "docs", "examples", "golden", "hdl", "host", "spec",
+               "tb", "tests", "tiles", "tools")
+    named = [name for name in _INLINE.findall(_FENCED.sub("", text_of(page)))
+             if re.fullmatch(rf"(?:{'|'.join(folders)})/[\w./-]*", name)]
+    assert not [name for name in named if not (PROJECT / name).exists()]
+
+
+def parse(line: str) -> None:
+    """Parse a command line without running it; raises click's or typer's error."""
+    arguments = shlex.split(line, comments=True)[1:]
+    assert arguments[0] in VERBS, f"{line}: no such verb"
+    app = typer.Typer()
+    app.command(arguments[0])(getattr(import_module(f"tools.{arguments[0]}"), arguments[0]))
+    verb = typer.main.get_command(app)
+    if len(arguments) > 1:
+        verb.make_context(arguments[0], arguments[1:])
+
+
+@EVERY_PAGE
+def test_command_lines_are_understood(page: Path) -> None:
+    lines = [line for line in command_lines(page) if line.startswith("pnmtile ")]
+    assert lines or page.name not in ("README.md", "verification.md", "commands.md")
+    for line in lines:
+        # `pnmtile run --engine rtl` in a sentence names options, not a whole command.
+        whole = ".toml" in line or "TILE" in line or " --" not in line
+        parse(line if whole else line.replace(" --", " tiles/t.toml gemv --", 1)
+              if " run " in line else f"{line} tiles/t.toml")
+
+
+@pytest.mark.parametrize("line", [
+    "pnmtile chek", "pnmtile run t.toml gemm", "pnmtile verify t.toml --sed 1",
+    "pnmtile generate t.toml"])
+def test_wrong_command_lines_are_noticed(line: str) -> None:
+    # By name: typer may carry a click of its own.
+    with pytest.raises(Exception) as caught:
+        parse(line)
+    assert {"AssertionError", "ClickException"} & {
+        kind.__name__ for kind in type(caught.value).__mro__}
+
+
+@EVERY_PAGE
+def test_targets_and_modules_that_are_named_exist(page: Path) -> None:
+    makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")
+    for line in command_lines(page):
+        if made := re.match(r"make (?:\w+=\S+ )*([a-z]+)", line):
+            assert re.search(rf"^{made[1]}:", makefile, re.MULTILINE), line
+        if module := re.match(r"python -m ([\w.]+)", line):
+            assert importlib.util.find_spec(module[1]), line
+
+
+def test_readme_shows_the_results_as_they_are_checked_in() -> None:
+    readme = text_of(PROJECT / "README.md")
+    assert updated(readme, render(RESULTS)) == readme
+    assert "(missed)" not in render(RESULTS)
+    assert {path.stem for path in RESULTS.glob("*.json")} == {*BENCHMARKS, "machine"}
+
+
+def test_readme_names_every_verb() -> None:
+    assert {f"pnmtile {verb}" for verb in VERBS} <= set(
+        _INLINE.findall(text_of(PROJECT / "README.md")))
+
+
+def test_the_example_description_holds(tmp_path: Path) -> None:
+    (example,) = blocks(PROJECT / "README.md", "toml")
+    path = tmp_path / "my_tile.toml"
+    path.write_text(example, encoding="utf-8")
+    tile = load_tile(path)
+    assert (tile.name, tile.columns, tile.result_format.name) == ("my_tile", 2, "bf16")
+
+
+def test_what_an_example_leaves_out_is_the_default_tile(tmp_path: Path, default_tile: Tile) -> None:
+    path = tmp_path / "t.toml"
+    path.write_text('name = "hbm3_fp8"\n', encoding="utf-8")
+    assert load_tile(path) == default_tile
+
+
+def test_the_python_example_runs(monkeypatch: pytest.MonkeyPatch, default_tile: Tile) -> None:
+    monkeypatch.chdir(PROJECT)
+    golden, driver = blocks(PROJECT / "docs" / "commands.md", "python")
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        exec(compile(golden, "commands.md", "exec"), {})
+    load, gemv, *_ = output.getvalue().splitlines()
+    columns = list(zip(*table("commands.md", "word"), strict=True))
+    for line, column in ((load, columns[1]), (gemv, columns[2])):
+        state, _, words = line.partition(" ")
+        assert state == "NONE"
+        assert [int(word, 0) for word in ast.literal_eval(words)] == [
+            int(word, 0) for word in column]
+    compile(driver, "commands.md", "exec")
+
+
+def test_the_example_regions_follow_each_other(default_tile: Tile) -> None:
+    place = 0
+    for address, atoms, _ in table("commands.md", "address"):
+        assert int(address, 0) == place
+        place += default_tile.atom_bytes * sum(int(part) for part in atoms.split("+"))
+    assert place == 0x600
+
+
+def test_the_widths_are_the_tiles() -> None:
+    for operands, unit, *widths in table("numerics.md", "operands"):
+        weights, activations = operands.split(" x ")
+        params = DotArrayParams(weights=weights, activations=activations, lanes=32, group_beats=4)
+        assert unit == f"2^{params.lsb_exponent}"
+        assert [int(width) for width in widths] == [
+            params.product_bits, params.beat_bits, params.sum_bits]
+
+
+def test_the_scales_are_the_quantizers() -> None:
+    rules = ("e8m0-ceil", "e8m0-floor", "fp32-div")
+    for amax, *scales in table("numerics.md", "amax"):
+        for rule, shown in zip(rules, scales, strict=True):
+            scaling = Scaling.model_validate({"format": rule.partition("-")[0], "rule": rule})
+            _, found = quantize(np.array([[float(amax)]], np.float32), E4M3, scaling)
+            assert found.item() == np.asarray(shown, np.float64).astype(found.dtype).item()
+
+
+def test_the_latencies_are_the_units(default_tile: Tile) -> None:
+    shown = {unit: latency for unit, _, latency in table("architecture.md", "unit")}
+    assert set(shown) == {*default_tile.units, "tile"}
+    for name, params in default_tile.units.items():
+        assert shown[name] == str(getattr(params, "LATENCY", "")), name
+
+
+@pytest.mark.parametrize("image", sorted((PROJECT / "docs" / "images").glob("*.svg")),
+                         ids=lambda path: path.name)
+def test_images_are_whole_and_say_what_they_show(image: Path) -> None:
+    root = ElementTree.parse(image).getroot()
+    name = "{http://www.w3.org/2000/svg}"
+    assert root.tag == f"{name}svg"
+    assert root.findtext(f"{name}title") and root.findtext(f"{name}desc")
+    assert "href" not in image.read_text(encoding="utf-8")

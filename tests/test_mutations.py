@@ -1,0 +1,165 @@
+"""Deliberately broken RTL: ``pnmtile verify`` must find it, and name the unit."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import PROJECT
+from tools.cli import HELD, NOT_HELD
+
+pytestmark = pytest.mark.cosim
+
+COPIED = ("constraints", "golden", "hdl", "host", "spec", "tb", "tiles", "tools")
+SMALLEST, ODD = "tests/descriptions/smallest.toml", "tests/descriptions/odd.toml"
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """``old`` becomes ``new`` in one file of ``hdl``; the benches of all ``units`` must fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    units: tuple[str, ...]
+    tile: str = ODD
+
+
+MUTATIONS = (
+    Mutation("lane_dropped", "dot_array",
+             "beat_sum.eq(_tree(terms))", "beat_sum.eq(_tree(terms[:-1]))",
+             ("dot_array", "tile"), SMALLEST),
+    Mutation("accumulator_a_bit_short", "dot_array",
+             "total.value.eq(beat_sum + Mux(first, 0, total.value))",
+             "total.value.eq((beat_sum + Mux(first, 0, total.value))[:-2].as_signed())",
+             ("dot_array",)),
+    Mutation("valid_ignored", "dot_array",
+             "with m.If(valid):", "with m.If(1):", ("dot_array",)),
+    Mutation("nan_of_an_activation_dropped", "dot_array",
+             "nans[lane].eq(weight.nan | activation.nan | infinite & zero)",
+             "nans[lane].eq(weight.nan | infinite & zero)",
+             ("dot_array", "tile"), SMALLEST),
+    Mutation("ties_away_from_zero", "fp32",
+             "significand[below - 1] & (significand[:below - 1].any() | kept[0])",
+             "significand[below - 1]",
+             ("fp32_rounder", "fp32_adder")),
+    Mutation("sticky_bit_dropped", "shift",
+             "lost.eq(sticky | count[stage] & value[:step].any())",
+             "lost.eq(count[stage] & value[:step].any())",
+             ("fp32_multiplier",)),
+    Mutation("far_shifts_forgotten", "shift",
+             "gone = count[stages:].any()", "gone = Const(0, 1)", ("fp32_adder",)),
+    Mutation("scale_off_by_one", "group_scaler",
+             "exponent.eq(total.exponent + scale[:9] - 2 * FP32.bias)",
+             "exponent.eq(total.exponent + scale[:9] - 2 * FP32.bias + 1)",
+             ("group_scaler", "tile"), SMALLEST),
+    Mutation("nan_of_a_weight_scale_dropped", "scale_combiner",
+             "activation.all() | weight.all()", "activation.all()", ("column",), SMALLEST),
+    Mutation("scale_of_the_wrong_group", "sequencer",
+             "beats.activation_scale.eq(group),", "beats.activation_scale.eq(group + 1),",
+             ("sequencer", "tile"), SMALLEST),
+    Mutation("address_off_by_one", "sequencer",
+             "m.d.sync += address.eq(group_base)", "m.d.sync += address.eq(group_base + 1)",
+             ("sequencer",)),
+    Mutation("room_for_results_ignored", "sequencer",
+             "held = ends_row & (room == 0)", "held = Const(0, 1)", ("sequencer",)),
+    Mutation("no_bypass_in_the_accumulator", "row_accumulator",
+             "Mux(adder.o.valid & (slot_out == slot), adder.o.payload, total)", "total",
+             ("row_accumulator",)),
+    Mutation("window_not_checked", "command_checker",
+             "(outside(command.source, source, source_end)", "(0",
+             ("command_checker", "tile"), SMALLEST),
+    Mutation("overlap_not_checked", "command_checker",
+             "(source < other_end) & (other < source_end) & is_gemv", "Const(0, 1)",
+             ("command_checker",), SMALLEST),
+    Mutation("columns_not_masked", "result_packer",
+             "Mux(columns > column, element, Const(0, fmt.bits))", "element",
+             ("result_packer",)),
+    Mutation("spare_item_without_valid", "skid_buffer",
+             "with m.Elif(self.i.valid & self.i.ready):", "with m.Elif(self.i.ready):",
+             ("skid_buffer",), SMALLEST),
+    Mutation("burst_a_beat_too_long", "axi4_reader",
+             "self.m_axi_arlen.eq(burst.payload.beats - 1)",
+             "self.m_axi_arlen.eq(burst.payload.beats)",
+             ("axi4_reader",)),
+    Mutation("too_many_bursts_under_way", "axi4_reader",
+             "free = outstanding != params.outstanding_bursts", "free = Signal(init=1)",
+             ("axi4_reader",)),
+    Mutation("burst_written_before_its_atoms_are_here", "axi4_writer",
+             "(here >= burst.payload.beats)", "(here != 0)", ("axi4_writer",)),
+    Mutation("byte_strobes_ignored", "register_file",
+             "(stored[name] & ~write.mask) | (write.data & write.mask)", "write.data",
+             ("register_file",), SMALLEST),
+)
+
+
+def _copy(folder: Path) -> None:
+    """Put what ``verify`` needs into a folder of its own."""
+    for name in COPIED:
+        shutil.copytree(PROJECT / name, folder / name,
+                        ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def _mutate(folder: Path, file: str, old: str, new: str) -> None:
+    path = folder / "hdl" / f"{file}.py"
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1, f"hdl/{file}.py must hold once: {old}"
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def _pnmtile(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command line of the copy, with the simulations of this project."""
+    build = Path(os.environ.get("PNMTILE_BUILD", PROJECT / "build")).resolve()
+    found = subprocess.run(
+        [sys.executable, "-c", "from tools.cli import main; main()", *arguments], cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder), "PNMTILE_BUILD": str(build)},
+        capture_output=True, text=True, timeout=300, check=False)
+    assert "Traceback" not in found.stderr, found.stderr
+    return found
+
+
+def _verify(folder: Path, tile: str, units: tuple[str, ...]) -> tuple[int, dict[str, bool]]:
+    """Exit code, and by unit whether its benches passed."""
+    options = [part for unit in units for part in ("--unit", unit)]
+    found = _pnmtile(folder, "verify", str(PROJECT / tile), "--seed", "1", "--json", *options)
+    answer = json.loads(found.stdout)
+    assert answer.get("units"), found.stderr
+    return found.returncode, {unit["unit"]: unit["held"] for unit in answer["units"]}
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+def test_verify_finds_the_fault(mutation: Mutation, tmp_path: Path) -> None:
+    _copy(tmp_path)
+    _mutate(tmp_path, mutation.file, mutation.old, mutation.new)
+    assert _verify(tmp_path, mutation.tile, mutation.units) == (
+        NOT_HELD, dict.fromkeys(mutation.units, False))
+
+
+def test_verify_holds_without_a_fault(tmp_path: Path) -> None:
+    _copy(tmp_path)
+    units = ("dot_array", "sequencer")
+    assert _verify(tmp_path, SMALLEST, units) == (HELD, dict.fromkeys(units, True))
+
+
+def test_a_tile_that_hangs_ends_the_run(tmp_path: Path) -> None:
+    _copy(tmp_path)
+    _mutate(tmp_path, "sequencer", "with m.If(all_written):", "with m.If(0):")
+    for name, shape in (("w", (5, 9)), ("x", (9,))):
+        np.save(tmp_path / f"{name}.npy", np.ones(shape, np.float32))
+    found = _pnmtile(tmp_path, "run", str(PROJECT / SMALLEST), "gemv", "--engine", "rtl",
+                     "--weights", "w.npy", "--activations", "x.npy", "--out", "y.npy",
+                     "--vcd", "y.vcd", "--json")
+    assert found.returncode == NOT_HELD
+    assert "the tile hangs: no atom was read or written and no command ended" in found.stderr
+    assert json.loads(found.stdout)["held"] is False
+    # No result, but the waveform shows why.
+    assert not (tmp_path / "y.npy").exists()
+    assert (tmp_path / "y.vcd").read_text().startswith("$version")
+    assert _verify(tmp_path, SMALLEST, ("tile",)) == (NOT_HELD, {"tile": False})

@@ -1,0 +1,423 @@
+"""``pnmtile run``: golden model and simulated RTL on arrays in files, and what it refuses."""
+
+import json
+import os
+import re
+import signal
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from golden.gemv import gemv
+from golden.quantizer import quantize, quantize_blocks
+from spec.load import load_tile
+from spec.tile import Tile
+from tb.simulator import SimulationFailed, SimulatorError
+from tests.conftest import DESCRIPTIONS, PROJECT
+from tests.golden_cases import random_codes, random_scales
+from tests.processes import alive, descendants, wait_for
+from tools.cli import HELD, INTERRUPTED, NOT_HELD, WRONG_INPUT, run_command
+
+DEFAULT, X4, SMALLEST, ODD = map(str, DESCRIPTIONS)
+
+
+@pytest.fixture(autouse=True)
+def _working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative names lie in a folder of the test; simulations are built where they always are."""
+    monkeypatch.setenv("PNMTILE_BUILD", os.environ.get("PNMTILE_BUILD", str(PROJECT / "build")))
+    monkeypatch.chdir(tmp_path)
+
+
+def _save(**arrays: NDArray[Any]) -> None:
+    for name, array in arrays.items():
+        np.save(f"{name}.npy", array)
+
+
+def _run(tile: str, *arguments: str) -> tuple[int, dict[str, Any]]:
+    """Exit code and JSON answer; needs ``capsys`` in the test."""
+    code = run_command(["run", tile, *arguments, "--json"])
+    return code, {}
+
+
+class Runner:
+    """Runs the verb in this process and reads what it said."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]):
+        self.capsys = capsys
+        self.err = ""
+
+    def __call__(self, tile: str, *arguments: str) -> tuple[int, dict[str, Any]]:
+        self.capsys.readouterr()
+        code = run_command(["run", tile, *arguments, "--json"])
+        captured = self.capsys.readouterr()
+        self.err = captured.err
+        return code, json.loads(captured.out) if captured.out else {}
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Runner:
+    """The verb."""
+    return Runner(capsys)
+
+
+GEMV = ("gemv", "--weights", "w.npy", "--activations", "x.npy", "--out", "y.npy")
+CODES = (*GEMV, "--weight-scales", "sw.npy", "--activation-scales", "sx.npy")
+
+
+def _as_float(codes: NDArray[Any], tile: Tile) -> NDArray[np.float32]:
+    if tile.result_format.name == "bf16":
+        codes = codes.astype(np.uint32) << 16
+    return codes.view(np.float32)
+
+
+def _operands(rng: np.random.Generator, tile: Tile, rows: int, k: int, vectors: int,
+              special: bool) -> dict[str, NDArray[Any]]:
+    """Codes with scales; any at all with ``special``."""
+    weight_rows = -(-rows // tile.description.scaling.weight_rows)
+    return {"w": random_codes(rng, rows, k), "x": random_codes(rng, vectors, k),
+            "sw": random_scales(rng, tile, weight_rows, tile.groups(k), special=special),
+            "sx": random_scales(rng, tile, vectors, tile.groups(k), special=special)}
+
+
+# What it computes
+
+
+def test_floats_are_quantized_by_the_tiles_rules(tile: Tile, description_path: Path,
+                                                 run: Runner) -> None:
+    rng = np.random.default_rng(41)
+    k = min(tile.k_max, tile.group + 3)
+    w = rng.normal(size=(tile.description.scaling.weight_rows + 1, k)).astype(np.float32)
+    x = rng.normal(size=(tile.columns + 1, k)).astype(np.float32)
+    _save(w=w, x=x)
+    code, answer = run(str(description_path), *GEMV)
+    assert code == HELD
+    assert (answer["rows"], answer["k"], answer["columns"], answer["passes"]) == (
+        *w.shape, tile.columns + 1, 2)
+    assert answer["cycles"] is None and "no clock" in answer["reason"]
+    scaling = tile.description.scaling
+    expected = gemv(*quantize_blocks(w, tile.weight_format, scaling),
+                    *quantize(x, tile.activation_format, scaling), tile)
+    y = np.load("y.npy")
+    assert y.dtype == np.float32 and np.array_equal(
+        y.view(np.uint32), _as_float(expected, tile).view(np.uint32))
+    # Not nonsense: near what float64 gives.
+    exact = w.astype(np.float64) @ x.T.astype(np.float64)
+    assert np.abs(y - exact).max() < 0.2 * np.abs(exact).max()
+
+
+def test_quantize_writes_what_gemv_would_use(run: Runner) -> None:
+    rng = np.random.default_rng(42)
+    w = rng.normal(size=(3, 300)).astype(np.float32)
+    x = rng.normal(size=(300,)).astype(np.float32)
+    tile = load_tile(Path(DEFAULT))
+    _save(w=w, x=x)
+    assert run(DEFAULT, "quantize", "--input", "x.npy", "--codes", "codes.npy", "--scales",
+               "sx.npy", "--rule", "e8m0-ceil")[0] == HELD
+    codes, scales = np.load("codes.npy"), np.load("sx.npy")
+    assert codes.shape == (300,) and codes.dtype == np.uint8
+    assert scales.shape == (1, 3) and scales.dtype == np.uint8
+    assert run(DEFAULT, *GEMV)[0] == HELD
+    first = np.load("y.npy")
+    w_codes, w_scales = quantize_blocks(w, tile.weight_format, tile.description.scaling)
+    # One vector may come as [K], and its scales as [groups].
+    _save(w=w_codes, sw=w_scales, x=codes, sx=scales[0])
+    assert run(DEFAULT, *CODES)[0] == HELD
+    assert np.array_equal(np.load("y.npy"), first) and first.shape == (3, 1)
+
+
+def _safetensors(path: str, **tensors: tuple[str, NDArray[Any]]) -> None:
+    """Write a file by the format's own words: length, JSON header, data."""
+    header, data = {}, b""
+    for name, (kind, array) in tensors.items():
+        raw = array.tobytes()
+        header[name] = {"dtype": kind, "shape": array.shape,
+                        "data_offsets": [len(data), len(data) + len(raw)]}
+        data += raw
+    text = json.dumps(header).encode()
+    Path(path).write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def test_safetensors_give_what_npy_files_give(run: Runner) -> None:
+    rng = np.random.default_rng(43)
+    tile = load_tile(Path(DEFAULT))
+    operands = _operands(rng, tile, 5, 200, 2, special=False)
+    bf16 = (rng.normal(size=(2, 200)).astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+    _save(**operands)
+    _safetensors("all.safetensors", w=("F8_E4M3", operands["w"]), sw=("F8_E8M0", operands["sw"]),
+                 plain=("U8", operands["x"]), sx=("U8", operands["sx"]), bf16=("BF16", bf16),
+                 empty=("F32", np.zeros((0, 3), np.float32)), **{"a.b": ("I64", np.zeros(2))})
+    assert run(DEFAULT, *CODES)[0] == HELD
+    expected = np.load("y.npy")
+    assert run(DEFAULT, "gemv", "--weights", "all.safetensors:w", "--activations",
+               "all.safetensors:plain", "--weight-scales", "all.safetensors:sw",
+               "--activation-scales", "all.safetensors:sx", "--out", "y2.npy")[0] == HELD
+    assert np.array_equal(np.load("y2.npy").view(np.uint32), expected.view(np.uint32))
+    # BF16 comes as codes; the same values as float32 give the same.
+    _save(x=(bf16.astype(np.uint32) << 16).view(np.float32))
+    arguments = ("--weights", "w.npy", "--weight-scales", "sw.npy", "--out", "y3.npy")
+    assert run(DEFAULT, "gemv", "--activations", "x.npy", *arguments)[0] == HELD
+    floats = np.load("y3.npy")
+    assert run(DEFAULT, "gemv", "--activations", "all.safetensors:bf16", *arguments)[0] == HELD
+    assert np.array_equal(np.load("y3.npy").view(np.uint32), floats.view(np.uint32))
+
+
+@pytest.mark.parametrize(("place", "message"), [
+    ("all.safetensors", r"may hold several tensors; it holds a, e5m2, empty; name one as "
+                        r"all.safetensors:TENSOR"),
+    ("all.safetensors:", r"may hold several tensors"),
+    ("all.safetensors:b", r"holds no tensor 'b'; it holds a, e5m2, empty"),
+    ("all.safetensors:empty", r"has the shape \[0, 3\]; needed: \[columns, K\] or \[K\]"),
+    ("all.safetensors:a", r"has elements of type int64; allowed: float32 \(values\) or uint16"),
+    ("all.safetensors:e5m2", r"holds e5m2 codes, and this tile needs e4m3 there"),
+    ("none.safetensors:a", r"none.safetensors cannot be read: No such file or directory"),
+    ("bad.safetensors:a", r"bad.safetensors is no safetensors file"),
+])
+def test_wrong_safetensors_are_refused(place: str, message: str, run: Runner) -> None:
+    _safetensors("all.safetensors", a=("I64", np.zeros((2, 8), np.int64)),
+                 empty=("F32", np.zeros((0, 3), np.float32)),
+                 e5m2=("F8_E5M2", np.zeros((2, 8), np.uint8)))
+    Path("bad.safetensors").write_bytes(b"\xff" * 64)
+    _save(w=np.zeros((2, 8), np.float32))
+    code, answer = run(DEFAULT, "gemv", "--weights", "w.npy", "--activations", place, "--out",
+                       "y.npy")
+    assert code == WRONG_INPUT and answer["held"] is None
+    assert run.err.startswith("pnmtile: --activations") and re.search(message, run.err)
+    assert not Path("y.npy").exists()
+
+
+# The simulated RTL
+
+
+@pytest.mark.cosim
+@pytest.mark.slow
+def test_rtl_equals_golden_bit_for_bit(tile: Tile, description_path: Path, run: Runner) -> None:
+    rng = np.random.default_rng(44)
+    group, most = tile.group, tile.k_max
+    weight_rows = tile.description.scaling.weight_rows
+    sizes = [(1, 1), (70, min(most, 600)), (min(weight_rows, 128) + 1, min(most, 2 * group)),
+             (int(rng.integers(2, 40)), int(rng.integers(1, min(most, 3 * group) + 1)))]
+    for number, (rows, k) in enumerate(sizes):
+        vectors = (1, tile.columns + 1, tile.columns, int(rng.integers(1, tile.columns + 1)))[number]
+        _save(**_operands(rng, tile, rows, k, vectors, special=number % 2 == 1))
+        assert run(str(description_path), *CODES)[0] == HELD
+        golden = Path("y.npy").read_bytes()
+        assert np.load("y.npy").shape == (rows, vectors)
+        code, answer = run(str(description_path), *CODES, "--engine", "rtl")
+        assert (code, answer["equals_golden"]) == (HELD, True), (rows, k, vectors)
+        assert Path("y.npy").read_bytes() == golden
+        passes = -(-vectors // tile.columns)
+        atoms = passes * tile.weight_stream_atoms(rows, k) + vectors * (
+            tile.k_atoms(k) + tile.activation_scale_atoms(k))
+        assert answer["passes"] == passes
+        assert answer["atoms_read"] == atoms
+        assert answer["atoms_written"] == passes * tile.result_atoms(rows)
+        assert answer["cycles"] >= atoms + answer["stall_memory"]
+        assert 0 < answer["bandwidth_share"] <= 1 and answer["origin"] == "simulated"
+
+
+@pytest.mark.cosim
+@pytest.mark.slow
+def test_a_waveform_is_written(run: Runner) -> None:
+    _save(w=np.ones((2, 9), np.float32), x=np.ones(9, np.float32))
+    code, answer = run(SMALLEST, *GEMV, "--engine", "rtl", "--vcd", "waves.vcd")
+    assert (code, answer["equals_golden"]) == (HELD, True)
+    with Path("waves.vcd").open() as file:
+        head = file.read(20_000)
+    assert "$timescale" in head and "m_axi_arvalid" in head and "interrupt" in head
+    assert sorted(os.listdir()) == ["w.npy", "waves.vcd", "x.npy", "y.npy"]
+
+
+def test_a_result_that_differs_does_not_hold(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    from golden.tile import GoldenTile
+    from host.driver import Counters
+    from tools.simulation import SystemRun
+
+    def simulate(tile: Tile, image: NDArray[np.uint8], commands: list[Any],
+                 **options: Any) -> SystemRun:
+        golden = GoldenTile(tile, image)
+        golden.window_limit = image.size
+        for command in commands:
+            golden.execute(command.pack())
+        image[-tile.atom_bytes] ^= 1
+        return SystemRun(errors=[], counters=Counters(0, 0, 0, 0, 0), seconds=1.0)
+
+    monkeypatch.setattr("tools.simulation.simulate", simulate)
+    _save(w=np.ones((1, 8), np.float32), x=np.ones(8, np.float32))
+    code, answer = run(SMALLEST, *GEMV, "--engine", "rtl")
+    assert (code, answer["held"], answer["equals_golden"]) == (NOT_HELD, False, False)
+    assert "the RTL's result differs from the golden model's" in run.err
+
+
+@pytest.mark.parametrize(("error", "code"), [
+    (SimulationFailed("the tile hangs"), NOT_HELD), (SimulatorError("g++ failed"), WRONG_INPUT)])
+def test_a_simulation_that_fails_writes_no_result(
+        error: Exception, code: int, run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    def simulate(*arguments: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("tools.simulation.simulate", simulate)
+    _save(w=np.ones((1, 8), np.float32), x=np.ones(8, np.float32))
+    found, answer = run(SMALLEST, *GEMV, "--engine", "rtl")
+    assert found == code and answer["problems"] == [{"message": str(error)}]
+    assert str(error) in run.err and not Path("y.npy").exists()
+
+
+@pytest.mark.cosim
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interruption_ends_the_simulation(number: int, tmp_path: Path) -> None:
+    _save(w=np.ones((30_000, 200), np.float32), x=np.ones(200, np.float32))
+    with subprocess.Popen(
+            [sys.executable, "-c", "from tools.cli import main; main()", "run", ODD, *GEMV,
+             "--engine", "rtl"], env={**os.environ, "PYTHONPATH": str(PROJECT)},
+            stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert wait_for(lambda: "system" in descendants(process.pid).values(), 240)
+            children = descendants(process.pid)
+            process.send_signal(number)
+            _, messages = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode == (INTERRUPTED if number == signal.SIGINT else 128 + number)
+    assert "Traceback" not in messages
+    assert wait_for(lambda: not any(alive(pid) for pid in children), 5)
+    assert sorted(os.listdir()) == ["w.npy", "x.npy"]
+    left = Path(os.environ["PNMTILE_BUILD"]) / "runs" / f"odd-{process.pid}"
+    assert not (left / "memory.bin").exists()
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"w": np.zeros(8, np.float32)}, r"--weights has the shape \[8\]; needed: \[M, K\]"),
+    ({"w": np.zeros((2, 8, 1), np.float32)}, r"--weights has the shape \[2, 8, 1\]"),
+    ({"w": np.zeros((0, 8), np.float32)}, r"--weights has the shape \[0, 8\]"),
+    ({"w": np.float32(1)}, r"--weights has the shape \[\]"),
+    ({"x": np.zeros((1, 8, 1), np.float32)}, r"--activations has the shape \[1, 8, 1\]; needed: "
+                                             r"\[columns, K\] or \[K\]"),
+    ({"w": np.zeros((2, 8))}, r"--weights has elements of type float64; allowed: float32 "
+                              r"\(values\) or uint16 \(BF16 codes\); convert it with array.astype"),
+    ({"x": np.zeros((2, 8), np.int8)}, r"--activations has elements of type int8"),
+    ({"x": np.zeros(8, "U3")}, r"--activations has elements of type str"),
+    ({"x": np.zeros(8, [("a", "f4")])}, r"--activations has elements of type void"),
+    ({"x": np.zeros((2, 8), np.uint8)}, r"--activations holds codes \(uint8\): name their scales "
+                                        r"with --activation-scales"),
+    ({"w": np.zeros((2, 9), np.float32)}, r"--weights has K = 9, --activations K = 8; they must "
+                                          r"agree"),
+    ({"w": np.zeros((2, 25), np.float32), "x": np.zeros(25, np.float32)},
+     r"K = 25 is more than this tile's k_max = 24; split the job along K, or raise compute.k_max"),
+    ({"w": np.zeros((7000, 24), np.float32), "x": np.zeros(24, np.float32)},
+     r"the job takes \d+ bytes, more than the 65536 that memory.address_bits = 16 can address"),
+])
+def test_wrong_arrays_are_refused(change: dict[str, NDArray[Any]], message: str,
+                                  run: Runner) -> None:
+    _save(**{"w": np.zeros((2, 8), np.float32), "x": np.zeros(8, np.float32)} | change)
+    for engine in ("golden", "rtl"):
+        assert run(SMALLEST, *GEMV, "--engine", engine)[0] == WRONG_INPUT
+        assert run.err.startswith("pnmtile: ") and re.search(message, run.err)
+    assert not Path("y.npy").exists()
+
+
+@pytest.mark.parametrize(("tile", "change", "message"), [
+    (DEFAULT, {"w": np.zeros((2, 8), np.float32)},
+     r"--weights has elements of type float32; allowed: uint8 \(codes, as scales are given\)"),
+    (DEFAULT, {"sw": np.zeros((1, 2), np.uint8)},
+     r"--weight-scales has the shape \[1, 2\]; needed: \[1, 1\], one for 128 x 128 elements"),
+    (DEFAULT, {"sx": np.zeros((1, 1), np.uint8)},
+     r"--activation-scales has the shape \[1, 1\]; needed: \[2, 1\], one for 1 x 128 elements"),
+    (DEFAULT, {"sw": np.zeros((1, 1), np.float32)},
+     r"--weight-scales has elements of type float32; allowed: uint8 \(E8M0\)"),
+    (X4, {"sw": np.zeros((1, 1), np.uint8)},
+     r"--weight-scales has elements of type uint8; allowed: float32 \(scales\)"),
+])
+def test_wrong_scales_are_refused(tile: str, change: dict[str, NDArray[Any]], message: str,
+                                  run: Runner) -> None:
+    kind = np.float32 if tile == X4 else np.uint8
+    _save(**{"w": np.zeros((2, 8), np.uint8), "x": np.zeros((2, 8), np.uint8),
+             "sw": np.zeros((1, 1), kind), "sx": np.zeros((2, 1), kind)} | change)
+    assert run(tile, *CODES)[0] == WRONG_INPUT
+    assert re.search(message, run.err) and not Path("y.npy").exists()
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (("gemv", "--weights", "w.npy", "--out", "y.npy"), r"run gemv needs --activations; it takes "
+     r"--weights, --activations, --out, --weight-scales, --activation-scales, --vcd"),
+    (("quantize", "--input", "x.npy", "--codes", "c.npy"), r"run quantize needs --scales"),
+    ((*GEMV, "--rule", "e8m0-ceil"), r"--rule does not belong to gemv"),
+    ((*GEMV, "--vcd", "y.vcd"), r"--vcd needs --engine rtl: the golden model has no clock"),
+    ((*GEMV, "--engine", "rtl", "--vcd", "none/y.vcd"), r"--vcd none/y.vcd: there is no directory"),
+    ((*GEMV, "--engine", "rtl", "--vcd", "y.npy"), r"--out and --vcd are both y.npy"),
+    (("quantize", "--input", "x.npy", "--codes", "c.npy", "--scales", "./c.npy"),
+     r"--codes and --scales are both c.npy; name two files"),
+    (("quantize", "--input", "x.npy", "--codes", "c.npy", "--scales", "s.npy", "--rule",
+      "fp32-div"), r"--rule fp32-div is not the tile's; allowed: e8m0-ceil"),
+    (("quantize", "--input", "x.npy", "--codes", "c.npy", "--scales", "s.npy", "--engine", "rtl"),
+     r"this tile has no quantizer unit; use --engine golden"),
+    ((*GEMV[:-1], "."), r"--out . is a directory; name a file"),
+    ((*GEMV[:-1], "w.npy/y.npy"), r"--out w.npy/y.npy: .*/w.npy is no directory"),
+    ((*GEMV[:-1], "/proc/none/y.npy"), r"cannot write to /proc/none: .*; nothing was changed there"),
+    (("gemv", "--weights", "none.npy", *GEMV[3:]),
+     r"--weights none.npy cannot be read: No such file or directory"),
+    (("gemv", "--weights", ".", *GEMV[3:]), r"--weights . cannot be read: Is a directory"),
+    (("gemm",), r"Invalid value for '\{gemv\|quantize\}|'gemm' is not one of"),
+])
+def test_wrong_options_are_refused(arguments: tuple[str, ...], message: str, run: Runner) -> None:
+    _save(w=np.zeros((2, 8), np.float32), x=np.zeros(8, np.float32))
+    assert run(DEFAULT, *arguments)[0] == WRONG_INPUT
+    assert re.search(message, re.sub(r"\s*[│\n]\s*", " ", run.err))
+    assert sorted(os.listdir()) == ["w.npy", "x.npy"]
+
+
+def _npy(header: str) -> bytes:
+    text = header.encode().ljust(118 - 11) + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
+
+
+@pytest.mark.parametrize("content", [
+    b"", b"text", b"\x93NUMPY", b"\x93NUMPY\x09\x00\x10\x00",
+    _npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1000, 1000), }"),
+    _npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1152921504606846976, ), }"),
+    _npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, 4), }"),
+    _npy("{'descr': '|O', 'fortran_order': False, 'shape': (1, ), }"),
+    _npy("{'descr': '<f4'"), _npy("([{"), _npy("'" + "\\x00" * 20),
+])
+def test_damaged_files_are_refused(content: bytes, run: Runner) -> None:
+    _save(w=np.zeros((2, 8), np.float32))
+    Path("x.npy").write_bytes(content)
+    assert run(DEFAULT, *GEMV)[0] == WRONG_INPUT
+    assert "--activations x.npy is no whole .npy file of numbers" in run.err
+
+
+def test_archives_are_refused(run: Runner) -> None:
+    _save(w=np.zeros((2, 8), np.float32))
+    with Path("x.npy").open("wb") as file:
+        np.savez(file, a=np.zeros(8))
+    assert run(DEFAULT, *GEMV)[0] == WRONG_INPUT
+    assert "--activations x.npy holds several arrays (.npz); one .npy is needed" in run.err
+
+
+def test_other_byte_orders_and_layouts_are_read(run: Runner) -> None:
+    rng = np.random.default_rng(45)
+    w, x = (rng.normal(size=(4, 40)).astype(np.float32) for _ in "wx")
+    _save(w=w, x=x)
+    assert run(DEFAULT, *GEMV)[0] == HELD
+    expected = Path("y.npy").read_bytes()
+    _save(w=np.asfortranarray(w), x=x.astype(">f4"))
+    assert run(DEFAULT, *GEMV)[0] == HELD
+    assert Path("y.npy").read_bytes() == expected
+
+
+def test_no_number_makes_it_fail(run: Runner) -> None:
+    # NaN, infinities and the largest values have their codes, or saturate.
+    w = np.array([[np.nan, 1.0], [np.inf, 0.0], [3.4e38, -3.4e38], [1e-45, 0.0]], np.float32)
+    _save(w=w, x=np.array([1.0, np.nan], np.float32))
+    for tile in (DEFAULT, X4, SMALLEST, ODD):
+        assert run(tile, *GEMV)[0] == HELD
+        assert np.isnan(np.load("y.npy")).all()
