@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from spec.load import load_tile
 from tools.console import JsonOption, TileArgument, console, emit, say
@@ -34,8 +35,8 @@ def synth(
         report = synthesise(design, resolved.name, tuple(liberty) if liberty else None,
                             resolved.description.clock.target_mhz, folder,
                             progress=lambda text: status.update(f"synthesising: {text}"))
-    # Narrower, numbers would lose digits; a terminal may wrap the lines.
-    console().print(render(report), width=max(console().width, TABLE_WIDTH), soft_wrap=True)
+    # In a narrower table numbers would lose digits; a narrow terminal wraps the lines.
+    Console(file=console().file, width=max(console().width, TABLE_WIDTH)).print(render(report))
     say(f"report: {folder / 'synthesis.json'}")
     if json:
         emit(report.to_dict())
