@@ -39,12 +39,6 @@ def _save(**arrays: NDArray[Any]) -> None:
         np.save(f"{name}.npy", array)
 
 
-def _run(tile: str, *arguments: str) -> tuple[int, dict[str, Any]]:
-    """Exit code and JSON answer; needs ``capsys`` in the test."""
-    code = run_command(["run", tile, *arguments, "--json"])
-    return code, {}
-
-
 class Runner:
     """Runs the verb in this process and reads what it said."""
 
@@ -203,7 +197,8 @@ def test_rtl_equals_golden_bit_for_bit(tile: Tile, description_path: Path, run: 
     sizes = [(1, 1), (70, min(most, 600)), (min(weight_rows, 128) + 1, min(most, 2 * group)),
              (int(rng.integers(2, 40)), int(rng.integers(1, min(most, 3 * group) + 1)))]
     for number, (rows, k) in enumerate(sizes):
-        vectors = (1, tile.columns + 1, tile.columns, int(rng.integers(1, tile.columns + 1)))[number]
+        some = int(rng.integers(1, tile.columns + 1))
+        vectors = (1, tile.columns + 1, tile.columns, some)[number]
         _save(**_operands(rng, tile, rows, k, vectors, special=number % 2 == 1))
         assert run(str(description_path), *CODES)[0] == HELD
         golden = Path("y.npy").read_bytes()
@@ -362,7 +357,8 @@ def test_wrong_scales_are_refused(tile: str, change: dict[str, NDArray[Any]], me
      r"this tile has no quantizer unit; use --engine golden"),
     ((*GEMV[:-1], "."), r"--out . is a directory; name a file"),
     ((*GEMV[:-1], "w.npy/y.npy"), r"--out w.npy/y.npy: .*/w.npy is no directory"),
-    ((*GEMV[:-1], "/proc/none/y.npy"), r"cannot write to /proc/none: .*; nothing was changed there"),
+    ((*GEMV[:-1], "/proc/none/y.npy"),
+     r"cannot write to /proc/none: .*; nothing was changed there"),
     (("gemv", "--weights", "none.npy", *GEMV[3:]),
      r"--weights none.npy cannot be read: No such file or directory"),
     (("gemv", "--weights", ".", *GEMV[3:]), r"--weights . cannot be read: Is a directory"),

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,12 @@ from tools.benches import UnitRun, run_unit
 from tools.cli import HELD, INTERRUPTED, NOT_HELD, WRONG_INPUT, run_command
 
 SMALLEST = str(DESCRIPTIONS[2])
+
+
+@pytest.fixture(autouse=True)
+def _children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ends the children of one verb must not end those of the tests that follow."""
+    monkeypatch.setattr("tb.simulator._ending", threading.Event())
 
 
 @pytest.fixture
