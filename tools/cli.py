@@ -75,6 +75,9 @@ def run_command(arguments: Sequence[str]) -> int:
         # Files that a verb did not look after itself: still no traceback.
         text = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         return _wrong_input(f"pnmtile: {text}", [{"message": text}], as_json)
+    except MemoryError:
+        text = "this needs more memory than the machine has; split the job, or free some"
+        return _wrong_input(f"pnmtile: {text}", [{"message": text}], as_json)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -39,4 +39,4 @@ def synth(
     Console(file=console().file, width=max(console().width, TABLE_WIDTH)).print(render(report))
     say(f"report: {folder / 'synthesis.json'}")
     if json:
-        emit(report.to_dict())
+        emit({"held": True, **report.to_dict()})
