@@ -11,7 +11,8 @@ from typing import Literal
 
 from spec.grade import Grade
 
-__all__ = ["COLUMN_COMMANDS", "ROW_COMMANDS", "RULES", "DramCommand", "Rule", "Scope", "rules_of"]
+__all__ = ["COLUMN_COMMANDS", "ROW_COMMANDS", "RULES", "STATE_RULES", "DramCommand", "Rule",
+           "Scope", "rules_of"]
 
 
 class DramCommand(IntEnum):
@@ -140,6 +141,15 @@ RULES = (
     Rule("command bus", COLUMN_COMMANDS, ALL_COMMANDS, ALL, "column_ck", buses="shared"),
     Rule("command bus", (PRE, PREA, REFab, REFpb), ALL_COMMANDS, ALL, "1", buses="shared"),
 )
+
+# Rules of state, by name.
+STATE_RULES = {
+    "bank open": "ACT or REFpb to a bank that is open, or REFab with any bank open",
+    "bank closed": "RD, RDA, WR or WRA to a bank that is closed",
+    "wrong row": "an access that means another row than the open one",
+    "address": "a stack ID, bank group, bank, row or column that is not there",
+    "refresh overdue": "a bank more than ``refresh_postponed_max`` intervals behind",
+}
 
 
 def rules_of(grade: Grade) -> tuple[tuple[Rule, int], ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spec.dram_rules import DramCommand, Scope, rules_of
+from spec.dram_rules import DramCommand, Rule, Scope, rules_of
 from spec.grade import DramAddress, Grade
 from tb.simulator import build_library
 
@@ -56,8 +56,11 @@ class Violation:
         return self.text
 
 
-def checker_text(grade: Grade) -> str:
-    """Write organisation, commands and rules of a grade as the checker reads them."""
+def checker_text(grade: Grade, rules: Iterable[tuple[Rule, int]] | None = None) -> str:
+    """Write organisation, commands and rules of a grade as the checker reads them.
+
+    ``rules``, with their cycles, are those of the grade unless others are given.
+    """
     part = grade.organisation
 
     def mask(members: Iterable[int]) -> int:
@@ -71,7 +74,7 @@ def checker_text(grade: Grade) -> str:
         *(f"command {command.value} {command.name}" for command in DramCommand),
         *(f"rule {mask(rule.earlier)} {mask(rule.later)} "
           f"{mask(order[scope] for scope in rule.scopes)} {cycles} {rule.window} {rule.name}"
-          for rule, cycles in rules_of(grade)), ""])
+          for rule, cycles in (rules_of(grade) if rules is None else rules)), ""])
 
 
 @cache
@@ -99,15 +102,15 @@ def _library() -> ctypes.CDLL:
 class DramChecker:
     """Judge the commands of one pseudo-channel, one after the other.
 
-    ``rules`` replaces what :func:`checker_text` says of ``grade``.
+    ``text`` replaces what :func:`checker_text` says of ``grade``.
 
     :Errors: commands that are not in the order of their cycles raise ``ValueError``.
     """
 
-    def __init__(self, grade: Grade, rules: str | None = None) -> None:
+    def __init__(self, grade: Grade, text: str | None = None) -> None:
         self.grade = grade
         self._calls = _library()
-        self._handle = self._calls.dram_checker_new((rules or checker_text(grade)).encode())
+        self._handle = self._calls.dram_checker_new((text or checker_text(grade)).encode())
         if not self._handle:
             raise ValueError(self._calls.dram_checker_problem(None).decode())
         self._numbers = np.zeros(8, np.int64)
