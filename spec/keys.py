@@ -52,7 +52,9 @@ class Key:
         if self.pattern is not None:
             text += f" that matches {self.pattern}"
         if self.low is not None and self.high is not None:
-            text += f" in {'(' if self.low_excluded else '['}{self.low:g}, {self.high:g}]"
+            low, high = (str(int(end)) if end == int(end) else f"{end:g}"
+                         for end in (self.low, self.high))
+            text += f" in {'(' if self.low_excluded else '['}{low}, {high}]"
         return text
 
 

@@ -200,9 +200,9 @@ class _Check(Generic[Model]):
         written = self.written.get(name, name)
         section, _, field = name.rpartition(".")
         siblings = [key for key in self.keys if key.rpartition(".")[0] == section]
-        fields = {key.rpartition(".")[2]: key for key in [*self.keys, *siblings]}
-        own = {key.rpartition(".")[2]: key for key in siblings}
-        near = (difflib.get_close_matches(field.lower(), own, n=1)
+        own = [key.rpartition(".")[2] for key in siblings]
+        fields = {key.rpartition(".")[2].lower(): key for key in [*self.keys, *siblings]}
+        near = (difflib.get_close_matches(field.lower(), [key.lower() for key in own], n=1)
                 or difflib.get_close_matches(field.lower(), fields, n=1))
         nearest = fields[near[0]] if near else None
         if nearest:
