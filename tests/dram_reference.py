@@ -10,9 +10,10 @@ from typing import NamedTuple
 from spec.dram_rules import COLUMN_COMMANDS, DramCommand, Rule, Scope, rules_of
 from spec.grade import Grade
 
-__all__ = ["Finding", "Reference", "Sent", "random_command"]
+__all__ = ["WHOLE", "Finding", "Reference", "Sent", "in_scope", "random_command"]
 
 ACT, PRE, PREA, RD, RDA, WR, WRA, REFab, REFpb = DramCommand
+# Commands without a bank.
 WHOLE = (PREA, REFab)
 
 

@@ -1,13 +1,14 @@
 """The DRAM rule checker: every rule on every grade, random traffic, traces and messages."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import numpy as np
 import pytest
 
-from spec.dram_rules import RULES, STATE_RULES, DramCommand, rules_of
+from spec.dram_rules import RULES, STATE_RULES, DramCommand, Scope, rules_of
 from spec.grade import DramAddress, Grade, grade_names, load_grade
 from tb.dram_checker import (
     DramChecker,
@@ -20,7 +21,14 @@ from tb.dram_checker import (
     write_trace,
 )
 from tests.dram_cases import Case, cases_of
-from tests.dram_reference import WHOLE, Finding, Reference, Sent, random_command
+from tests.dram_reference import (
+    WHOLE,
+    Finding,
+    Reference,
+    Sent,
+    in_scope,
+    random_command,
+)
 
 ACT, PRE, PREA, RD, RDA, WR, WRA, REFab, REFpb = DramCommand
 
@@ -84,6 +92,24 @@ def test_every_rule_is_checked_without_the_others(grade: Grade) -> None:
         late = [found for found in broken(case, 0, text) if found[0] not in STATE_RULES]
         assert late == [], f"{case.rule.name}: {case}"
     assert {rule for rule, cycles in rules_of(grade) if cycles > 0} == seen
+
+
+def test_no_rule_sees_beyond_its_scope(grade: Grade) -> None:
+    seen = Counter()
+    scopes = [Scope.BANK, Scope.GROUP, *([Scope.OTHER_GROUP] if grade.organisation.bank_groups > 1
+              else []), *([Scope.OTHER_STACK] if grade.organisation.stack_ids > 1 else [])]
+    for case in cases_of(grade):
+        for scope in scopes:
+            beyond = replace(case, scope=scope)
+            first, second = (Sent(0, command, *place) for command, place in zip(
+                (case.earlier, case.later), beyond.places, strict=True))
+            if any(in_scope(one, first, second) for one in case.rule.scopes):
+                continue
+            text = checker_text(grade, [(case.rule, case.cycles)])
+            assert not {name for name, _ in broken(beyond, 1, text)} - set(STATE_RULES)
+            seen[case.rule.name] += 1
+    assert seen["tRCDRD"] and seen["tRC"] and seen["tCCDS"] and seen["tCCDL"]
+    assert bool(seen["tRREFD"]) == grade.per_bank_refresh
 
 
 def test_shipped_grades_use_every_rule() -> None:
