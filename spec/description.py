@@ -4,28 +4,15 @@ Every key has its unit in the name or is a count; every default is the ``hbm3_fp
 What follows from several keys at once is checked in :func:`conflicts`.
 """
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from spec.formats import FLOAT_FORMATS, SCALE_FORMATS, next_power_of_two
+from spec.reader import Conflict
+from spec.section import PowerOfTwo, Section
 
-__all__ = ["Conflict", "Description", "conflicts"]
-
-
-def _power_of_two(value: int) -> int:
-    if value & (value - 1):
-        raise ValueError("must be a power of two")
-    return value
-
-
-PowerOfTwo = Annotated[int, AfterValidator(_power_of_two)]
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen, strict, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+__all__ = ["Description", "conflicts"]
 
 
 class Memory(Section):
@@ -92,13 +79,6 @@ class Description(Section):
     scaling: Scaling = Scaling()
     host: Host = Host()
     clock: Clock = Clock()
-
-
-class Conflict(BaseModel):
-    """Values that are legal each for itself, but not together."""
-
-    keys: tuple[str, ...]
-    message: str
 
 
 def conflicts(description: Description) -> list[Conflict]:

@@ -1,87 +1,16 @@
-"""The keys of a description and what each allows, read off the model; and its JSON Schema."""
+"""The keys of a description, and its JSON Schema."""
 
-import json
-from dataclasses import dataclass
-from functools import cache
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel
+from spec.description import Description
+from spec.keys import Key, model_keys
 
-from spec.description import Description, PowerOfTwo
-
-__all__ = ["Key", "description_keys", "description_schema", "toml_value"]
-
-_KINDS = {"integer": "an integer", "number": "a number", "string": "text"}
+__all__ = ["description_keys", "description_schema"]
 
 
-def toml_value(value: object) -> str:
-    """Write a value as TOML has it; tables and arrays by kind, long text shortened."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, dict):
-        return "a table"
-    if isinstance(value, list):
-        return "an array"
-    text = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-@dataclass(frozen=True)
-class Key:
-    """One key: its dotted name, its meaning and what it may be."""
-
-    name: str
-    meaning: str
-    kind: str
-    choices: tuple[object, ...] = ()
-    low: float | None = None
-    high: float | None = None
-    low_excluded: bool = False
-    power_of_two: bool = False
-    pattern: str | None = None
-    required: bool = False
-
-    @property
-    def allowed(self) -> str:
-        """What the value must be, as it ends the sentence "... must be"."""
-        if self.choices:
-            choices = ", ".join(map(toml_value, self.choices))
-            return choices if len(self.choices) == 1 else f"one of {choices}"
-        text = "a power of two" if self.power_of_two else _KINDS[self.kind]
-        if self.pattern is not None:
-            text += f" that matches {self.pattern}"
-        if self.low is not None and self.high is not None:
-            text += f" in {'(' if self.low_excluded else '['}{self.low:g}, {self.high:g}]"
-        return text
-
-
-def _key(name: str, schema: dict[str, Any], power_of_two: bool, required: bool) -> Key:
-    excluded = "exclusiveMinimum" in schema
-    return Key(
-        name=name, meaning=schema.get("description", ""), kind=schema["type"],
-        choices=(schema["const"],) if "const" in schema else tuple(schema.get("enum", ())),
-        low=schema["exclusiveMinimum"] if excluded else schema.get("minimum"),
-        high=schema.get("maximum"), low_excluded=excluded,
-        power_of_two=power_of_two, pattern=schema.get("pattern"), required=required)
-
-
-@cache
 def description_keys() -> dict[str, Key]:
     """Every key of a description by its dotted name, in the order of the model."""
-    found: dict[str, Key] = {}
-
-    def walk(model: type[BaseModel], prefix: str) -> None:
-        properties = model.model_json_schema()["properties"]
-        for name, field in model.model_fields.items():
-            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-                walk(field.annotation, f"{prefix}{name}.")
-            else:
-                power_of_two = get_args(PowerOfTwo)[1] in field.metadata
-                found[prefix + name] = _key(prefix + name, properties[name], power_of_two,
-                                            field.is_required())
-
-    walk(Description, "")
-    return found
+    return model_keys(Description)
 
 
 def description_schema() -> dict[str, Any]:

@@ -24,7 +24,7 @@ from pathlib import Path
 import cocotb_tools.config
 import find_libpython
 
-__all__ = ["BenchResult", "SimulationFailed", "SimulatorError", "build_directory",
+__all__ = ["BenchResult", "SimulationFailed", "SimulatorError", "build_directory", "build_library",
            "build_simulation", "end_children", "run_simulation"]
 
 RUNTIME_SOURCES = ("verilated.cpp", "verilated_vpi.cpp", "verilated_threads.cpp",
@@ -103,6 +103,24 @@ def build_simulation(verilog: str, top: str, *, sources: tuple[Path, ...] = (),
                   folder / "model", "g++")
             partial.rename(executable)
     return executable
+
+
+def build_library(source: Path, optimise: str = "-O2") -> Path:
+    """Return the shared library of one C++ file, for ctypes, built if it is not there yet.
+
+    :Errors: :class:`SimulatorError` with the compiler's own words.
+    """
+    flags = ["-std=c++17", "-fPIC", "-shared", optimise]
+    content = "\0".join([source.read_text(), *flags, _versions()])
+    digest = hashlib.sha256(content.encode()).hexdigest()[:20]
+    folder = build_directory() / "libraries" / f"{source.stem}-{digest}"
+    library = folder / f"{source.stem}.so"
+    with _locked(folder):
+        if not library.exists():
+            partial = folder / f"{source.stem}.partial"
+            _call(["g++", *flags, str(source), "-o", str(partial)], folder, "g++")
+            partial.rename(library)
+    return library
 
 
 def run_simulation(executable: Path, module: str, *, seed: int, environment: dict[str, str],
