@@ -221,25 +221,16 @@ class Sequencer(wiring.Component):
                                 read_source.eq(1), write_results.eq(1), pack_results.eq(1)]
                             m.next = "GEMV_SCALES"
 
-            with m.State("LOAD_CODES"):
-                m.d.comb += [streaming.eq(1), self.activations.valid.eq(take)]
-                with m.If(take):
-                    m.d.sync += address.eq(Mux(row_end, 0, address + 1))
-                    with m.If(row_end):
-                        m.next = "LOAD_SCALES"
-            with m.State("LOAD_SCALES"):
-                m.d.comb += [streaming.eq(1), self.activation_scales.valid.eq(take)]
-                with m.If(take):
-                    m.d.sync += address.eq(Mux(scales_end, 0, address + 1))
-                    with m.If(scales_end):
-                        m.next = "END"
-
-            with m.State("GEMV_SCALES"):
-                m.d.comb += [streaming.eq(1), self.weight_scales.valid.eq(take)]
-                with m.If(take):
-                    m.d.sync += address.eq(Mux(scales_end, 0, address + 1))
-                    with m.If(scales_end):
-                        m.next = "GEMV_WEIGHTS"
+            for state, buffer, end, following in (
+                    ("LOAD_CODES", self.activations, row_end, "LOAD_SCALES"),
+                    ("LOAD_SCALES", self.activation_scales, scales_end, "END"),
+                    ("GEMV_SCALES", self.weight_scales, scales_end, "GEMV_WEIGHTS")):
+                with m.State(state):
+                    m.d.comb += [streaming.eq(1), buffer.valid.eq(take)]
+                    with m.If(take):
+                        m.d.sync += address.eq(Mux(end, 0, address + 1))
+                        with m.If(end):
+                            m.next = following
             with m.State("GEMV_WEIGHTS"):
                 m.d.comb += [
                     streaming.eq(1), weights_phase.eq(1), self.beats.valid.eq(take)]
