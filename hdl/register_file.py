@@ -10,12 +10,11 @@ from hdl.command_checker import command_layout
 from hdl.pipeline import flow
 from hdl.sequencer import ended_layout
 from spec.commands import COMMAND_WORDS, ErrorCode
-from spec.registers import REGISTER_ADDRESS_BITS, REGISTERS
+from spec.registers import COUNTERS, REGISTER_ADDRESS_BITS, REGISTERS
 from spec.units import RegisterFileParams
 
-__all__ = ["COUNTERS", "RegisterFile"]
+__all__ = ["RegisterFile"]
 
-COUNTERS = ("cycles", "atoms_read", "atoms_written", "stall_memory", "stall_result")
 COUNTER_BITS = 64
 OKAY, SLVERR = 0b00, 0b10
 
@@ -38,7 +37,7 @@ class RegisterFile(wiring.Component):
     ended : stream of command ends, always ready
     window_base, window_limit : the host's window, in bytes
     busy : a command is under way behind the queue
-    events : one bit per counter of ``COUNTERS``, counted in each cycle
+    events : one bit per counter of :data:`spec.registers.COUNTERS`, counted in each cycle
     """
 
     def __init__(self, params: RegisterFileParams):

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from spec.commands import COMMAND_WORDS, ERROR_MEANINGS, Command, ErrorCode, Opcode
-from spec.registers import REGISTERS
+from spec.registers import COUNTERS, REGISTERS
 from spec.tile import Tile
 
-__all__ = ["COUNTERS", "Bus", "CommandFailed", "Counters", "Driver", "WrongTile"]
+__all__ = ["Bus", "CommandFailed", "Counters", "Driver", "WrongTile"]
 
 
 class Bus(Protocol):
@@ -48,9 +48,6 @@ class Counters:
     atoms_written: int
     stall_memory: int
     stall_result: int
-
-
-COUNTERS = tuple(Counters.__dataclass_fields__)
 
 
 class Driver:
@@ -126,8 +123,8 @@ class Driver:
 
     async def counters(self) -> Counters:
         """Read the counters."""
-        values = []
+        values = {}
         for name in COUNTERS:
             low = await self.read(f"{name}_low")
-            values.append(low | await self.read(f"{name}_high") << 32)
-        return Counters(*values)
+            values[name] = low | await self.read(f"{name}_high") << 32
+        return Counters(**values)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from spec.formats import FLOAT_FORMATS, SCALE_FORMATS, next_power_of_two
+from spec.formats import FLOAT_FORMATS, next_power_of_two
 from spec.reader import Conflict
 from spec.section import PowerOfTwo, Section
 
@@ -110,5 +110,4 @@ def conflicts(description: Description) -> list[Conflict]:
           f"{scaling.format!r}; allowed with {scaling.format}: "
           + ", ".join(rule for rule in ("e8m0-ceil", "e8m0-floor", "fp32-div")
                       if rule.startswith(scaling.format)))
-    assert SCALE_FORMATS[scaling.format]
     return found

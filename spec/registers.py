@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from spec.commands import COMMAND_WORDS
 
-__all__ = ["REGISTERS", "REGISTER_ADDRESS_BITS", "BitField", "Register"]
+__all__ = ["COUNTERS", "REGISTERS", "REGISTER_ADDRESS_BITS", "BitField", "Register"]
 
 REGISTER_ADDRESS_BITS = 8
 
@@ -44,6 +44,17 @@ _EVENTS = (
 )
 
 
+_COUNTER_MEANINGS = {
+    "cycles": "clock cycles in which a command was under way",
+    "atoms_read": "atoms read from memory",
+    "atoms_written": "atoms written to memory",
+    "stall_memory": "cycles that waited for an atom from memory",
+    "stall_result": "cycles in which an atom waited for room for results",
+}
+# In the order of their registers; each is two, `NAME_low` and `NAME_high`.
+COUNTERS = tuple(_COUNTER_MEANINGS)
+
+
 def _counter(name: str, offset: int, meaning: str) -> tuple[Register, Register]:
     return (
         Register(f"{name}_low", offset, "ro",
@@ -76,11 +87,8 @@ _REGISTERS = (
         BitField("error", 0, 1, "the error register and status.refused"),
         BitField("counters", 1, 1, "the five counters"),
     )),
-    *_counter("cycles", 0x20, "clock cycles in which a command was under way"),
-    *_counter("atoms_read", 0x28, "atoms read from memory"),
-    *_counter("atoms_written", 0x30, "atoms written to memory"),
-    *_counter("stall_memory", 0x38, "cycles that waited for an atom from memory"),
-    *_counter("stall_result", 0x40, "cycles in which an atom waited for room for results"),
+    *(register for index, (name, meaning) in enumerate(_COUNTER_MEANINGS.items())
+      for register in _counter(name, 0x20 + 8 * index, meaning)),
     *_address("window_base", 0x48, "first byte address that commands may touch"),
     *_address("window_limit", 0x50, "byte address behind the last that commands may touch"),
     Register("doorbell", 0x58, "wo", "any write queues the command words; SLVERR when full"),

@@ -6,12 +6,12 @@ from collections import Counter, deque
 import cocotb
 
 from spec.commands import COMMAND_WORDS
-from spec.registers import REGISTER_ADDRESS_BITS, REGISTERS
+from spec.registers import COUNTERS, REGISTER_ADDRESS_BITS, REGISTERS
 from spec.units import RegisterFileParams
 from tb.axi import Watch
 from tb.bench import Bench, Scoreboard, params_from_environment
 from tb.packing import fields
-from tb.register_model import BY_OFFSET, COUNTERS, OKAY, SLVERR, RegisterModel
+from tb.register_model import BY_OFFSET, OKAY, SLVERR, RegisterModel
 from tb.structure import check_registered
 
 __all__ = ["every_address", "full_queue", "orders", "random_accesses", "registered",

@@ -4,13 +4,12 @@ import os
 from collections import deque
 
 from spec.commands import COMMAND_WORDS
-from spec.registers import REGISTERS
+from spec.registers import COUNTERS, REGISTERS
 from tb.bench import word
 
-__all__ = ["BY_OFFSET", "COUNTERS", "OKAY", "SLVERR", "RegisterModel"]
+__all__ = ["BY_OFFSET", "OKAY", "SLVERR", "RegisterModel"]
 
 OKAY, SLVERR = 0, 2
-COUNTERS = ("cycles", "atoms_read", "atoms_written", "stall_memory", "stall_result")
 BY_OFFSET = {register.offset: register for register in REGISTERS.values()}
 # Where the counters begin, and go when cleared; not 0 only in a unit built so for this purpose.
 COUNTER_START = int(os.environ.get("PNMTILE_COUNTER_START", "0"))

@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -47,7 +46,6 @@ class BenchResult:
 
     tests: dict[str, str | None]
     log: str
-    seconds: float
 
     @property
     def passed(self) -> bool:
@@ -99,7 +97,7 @@ def build_simulation(verilog: str, top: str, *, sources: tuple[Path, ...] = (),
                    f"-DVM_TRACE_VCD={int(trace)}", *_includes(), "-I.", "unity.cpp",
                    *map(str, models), str(runtime),
                    "-o", str(partial), f"-L{libraries}", f"-Wl,-rpath,{libraries}",
-                   "-lcocotbvpi_verilator", "-lgpi", "-pthread", "-lz"],
+                   "-lcocotbvpi_verilator", "-lgpi", "-pthread"],
                   folder / "model", "g++")
             partial.rename(executable)
     return executable
@@ -162,14 +160,12 @@ def _run_tests(executable: Path, module: str, seed: int, environment: dict[str, 
     if tests:
         env["COCOTB_TEST_FILTER"] = tests
     log = folder / "simulation.log"
-    started = time.monotonic()
     code = _run([str(executable), *arguments], folder, env, log, poll)
     text = log.read_text(errors="replace")
     if not results.exists():
         raise SimulationFailed(f"the simulation ended without results (exit {code}); "
                                f"see {log}:\n{text[-2000:]}")
-    return BenchResult(tests=_read_results(results), log=text,
-                       seconds=time.monotonic() - started)
+    return BenchResult(tests=_read_results(results), log=text)
 
 
 def _read_results(results: Path) -> dict[str, str | None]:

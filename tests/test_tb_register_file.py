@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from hdl.register_file import COUNTERS, RegisterFile
+from hdl.register_file import RegisterFile
 from hdl.verilog import unit_verilog
+from spec.registers import COUNTERS
 from spec.tile import Tile
 from tb.simulator import build_simulation, run_simulation
 

@@ -240,7 +240,7 @@ def test_a_result_that_differs_does_not_hold(run: Runner, monkeypatch: pytest.Mo
         for command in commands:
             golden.execute(command.pack())
         image[-tile.atom_bytes] ^= 1
-        return SystemRun(errors=[], counters=Counters(0, 0, 0, 0, 0), seconds=1.0)
+        return SystemRun(errors=[], counters=Counters(0, 0, 0, 0, 0))
 
     monkeypatch.setattr("tools.simulation.simulate", simulate)
     _save(w=np.ones((1, 8), np.float32), x=np.ones(8, np.float32))

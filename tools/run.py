@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spec.load import load_tile
+from spec.registers import COUNTERS
 from tools.console import JsonOption, NotHeld, TileArgument, UserError, emit, say
 from tools.outputs import write_file
 
@@ -215,12 +216,11 @@ def _simulate(tile: "Tile", job: Any, vcd: Path | None) -> Any:
 
 def _performance(tile: "Tile", counters: Any) -> dict[str, Any]:
     """What the counters say, with units and origin; null on the golden model."""
-    names = ("cycles", "atoms_read", "atoms_written", "stall_memory", "stall_result")
     if counters is None:
         reason = "the golden model has no clock; use --engine rtl"
-        return {name: None for name in (*names, "bandwidth_share")} | {"reason": reason}
+        return {name: None for name in (*COUNTERS, "bandwidth_share")} | {"reason": reason}
     share = (counters.atoms_read + counters.atoms_written) / max(counters.cycles, 1)
-    numbers = {name: getattr(counters, name) for name in names}
+    numbers = {name: getattr(counters, name) for name in COUNTERS}
     say(f"{counters.cycles} cycles ({counters.cycles / tile.description.clock.target_mhz:.2f} us "
         f"at {tile.description.clock.target_mhz:g} MHz), {counters.atoms_read} atoms read, "
         f"{counters.atoms_written} written, {counters.stall_memory} cycles waiting for memory, "

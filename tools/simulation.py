@@ -59,7 +59,6 @@ class SystemRun:
 
     errors: list[tuple[int, ErrorCode]]
     counters: Counters
-    seconds: float
 
 
 def _wrapper(tile: Tile, component: TileComponent) -> str:
@@ -149,7 +148,7 @@ def _run(executable: Path, tile: Tile, image: NDArray[np.uint8], commands: list[
         memory.unlink(missing_ok=True)
     said = json.loads(answer.read_text())
     return SystemRun(errors=[(tag, ErrorCode(code)) for tag, code in said["errors"]],
-                     counters=Counters(**said["counters"]), seconds=result.seconds)
+                     counters=Counters(**said["counters"]))
 
 
 @contextmanager
