@@ -47,8 +47,9 @@ def command_checker(command: Command, window: tuple[int, int], loaded: Sequence[
                     params: CommandCheckerParams) -> ErrorCode:
     """Return the first check that fails, in the order of :class:`spec.commands.ErrorCode`.
 
-    ``window`` is ``[base, limit)`` in bytes; bits below an atom and above ``address_bits`` (the
-    limit may stand at ``2**address_bits``) are ignored. ``loaded`` has K of each column's vector.
+    ``window`` is ``[base, limit)`` in bytes; bits below an atom and above bit ``address_bits`` are
+    ignored. A region must lie within the window and within ``memory_atoms``. ``loaded`` has K of
+    each column's vector.
     """
     opcode = command.opcode
     load, gemv = opcode == Opcode.LOAD, opcode == Opcode.GEMV
@@ -75,7 +76,7 @@ def command_checker(command: Command, window: tuple[int, int], loaded: Sequence[
     regions = ((command.source, sizes.source_atoms * atom_bytes),
                (command.other, sizes.other_atoms * atom_bytes))
     for address, size in regions:
-        if address < base or address >= space or address + size > limit:
+        if address < base or address + size > min(limit, params.memory_atoms * atom_bytes):
             return ErrorCode.WINDOW
     if gemv and any(k != command.k for k in loaded[:command.columns]):
         return ErrorCode.NOT_LOADED

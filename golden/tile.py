@@ -10,9 +10,17 @@ from golden.command_checker import command_checker
 from golden.gemv import gemv_fp32
 from golden.result_packer import result_packer
 from spec.commands import Command, ErrorCode, Opcode
+from spec.memory_units import ReadFault
 from spec.tile import Tile
 
-__all__ = ["GoldenTile"]
+__all__ = ["READ_ERRORS", "GoldenTile"]
+
+# How a command ends whose first atom with a fault has this one.
+READ_ERRORS = {
+    ReadFault.RESPONSE: ErrorCode.READ,
+    ReadFault.UNCORRECTABLE: ErrorCode.ECC,
+    ReadFault.TIMEOUT: ErrorCode.TIMEOUT,
+}
 
 
 class GoldenTile:
@@ -26,8 +34,9 @@ class GoldenTile:
     Members
     -------
     window_base, window_limit : the host's window, ``[base, limit)`` in bytes. Of each value, bits
-        below an atom and above ``address_bits`` (the limit may stand at ``2**address_bits``) are
-        ignored, as the registers do.
+        below an atom and above bit ``address_bits`` are ignored, as the registers do.
+    faults : what is wrong with the atoms of the image that cannot be read, by number; of several
+        in one command, the one that is read first decides
     """
 
     def __init__(self, tile: Tile, memory: NDArray[np.uint8]):
@@ -38,6 +47,7 @@ class GoldenTile:
         self.memory = memory
         self.window_base = 0
         self.window_limit = 0
+        self.faults: dict[int, ReadFault] = {}
         self._codes: list[NDArray[np.uint8]] = [np.zeros(0, np.uint8)] * tile.columns
         self._scales: list[NDArray[Any]] = [np.zeros(0, np.uint8)] * tile.columns
         self._k = [0] * tile.columns
@@ -64,9 +74,22 @@ class GoldenTile:
 
     # Execution
 
-    def _read(self, region: tuple[int, int]) -> NDArray[np.uint8] | None:
+    def _there(self, region: tuple[int, int]) -> bool:
         address, size = region
-        return self.memory[address:address + size] if address + size <= self.memory.size else None
+        return address + size <= self.memory.size
+
+    def _read_error(self, region: tuple[int, int]) -> ErrorCode:
+        """The error of the first atom that cannot be read."""
+        address, size = region
+        atoms = range(address // self.tile.atom_bytes, (address + size) // self.tile.atom_bytes)
+        for atom in sorted(self.faults):
+            if atom in atoms and self.faults[atom] != ReadFault.NONE:
+                return READ_ERRORS[self.faults[atom]]
+        return ErrorCode.NONE if self._there(region) else ErrorCode.READ
+
+    def _read(self, region: tuple[int, int]) -> NDArray[np.uint8]:
+        address, size = region
+        return self.memory[address:address + size]
 
     def _as_scales(self, data: NDArray[np.uint8]) -> NDArray[Any]:
         if self.tile.scale_format.name == "e8m0":
@@ -75,11 +98,12 @@ class GoldenTile:
 
     def _load(self, command: Command) -> ErrorCode:
         source, other = self._regions(command)
-        codes, scales = self._read(source), self._read(other)
         column = command.columns
         self._k[column] = 0
-        if codes is None or scales is None:
-            return ErrorCode.READ
+        error = self._read_error(source) or self._read_error(other)
+        if error != ErrorCode.NONE:
+            return error
+        codes, scales = self._read(source), self._read(other)
         # Whole atoms: the lanes past k take part in GEMV as they stand.
         self._codes[column] = codes.copy()
         self._scales[column] = self._as_scales(scales)[:self.tile.groups(command.k)].copy()
@@ -89,12 +113,12 @@ class GoldenTile:
     def _gemv(self, command: Command) -> ErrorCode:
         tile = self.tile
         source, other = self._regions(command)
-        stream = self._read(source)
-        if stream is None:
-            return ErrorCode.READ
-        if self._read(other) is None:
+        error = self._read_error(source)
+        if error != ErrorCode.NONE:
+            return error
+        if not self._there(other):
             return ErrorCode.WRITE
-        weights, scales = self._unpacked(stream, command.rows, command.k)
+        weights, scales = self._unpacked(self._read(source), command.rows, command.k)
         used = range(command.columns)
         results = gemv_fp32(weights, scales, np.stack([self._codes[c] for c in used]),
                             np.stack([self._scales[c] for c in used]), tile)

@@ -21,9 +21,12 @@ class Opcode(IntEnum):
 
 
 class ErrorCode(IntEnum):
-    """How a command ended. Checks are made in ascending order; the first that fails is reported.
+    """How a command ended.
 
-    Codes up to OVERLAP are found before the command starts: nothing was read or written.
+    Codes up to OVERLAP are found before the command starts, by checks in ascending order; the first
+    that fails is reported, and nothing was read or written. The others come from memory while the
+    command runs: the first atom read with a fault decides (READ, ECC or TIMEOUT), and if there was
+    none, the first fault of the writes (WRITE or TIMEOUT).
     """
 
     NONE = 0
@@ -38,6 +41,8 @@ class ErrorCode(IntEnum):
     OVERLAP = 9
     READ = 10
     WRITE = 11
+    ECC = 12
+    TIMEOUT = 13
 
 
 ERROR_MEANINGS = {
@@ -53,6 +58,8 @@ ERROR_MEANINGS = {
     ErrorCode.OVERLAP: "the result region overlaps the weights",
     ErrorCode.READ: "the memory answered a read with an error; results are invalid",
     ErrorCode.WRITE: "the memory answered a write with an error; results are invalid",
+    ErrorCode.ECC: "a word with two wrong bits was read; results are invalid",
+    ErrorCode.TIMEOUT: "the memory did not answer in time; results are invalid",
 }
 
 

@@ -1,25 +1,36 @@
 """The description of a tile as the user writes it: one TOML file, one pydantic model.
 
 Every key has its unit in the name or is a count; every default is the ``hbm3_fp8`` tile's.
-What follows from several keys at once is checked in :func:`conflicts`.
+What follows from several keys at once is checked in :func:`conflicts`; what a description may leave
+out because it follows from others is filled in by :func:`resolved`.
 """
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from spec.formats import FLOAT_FORMATS, next_power_of_two
+from spec.grade import Grade, grade_names
+from spec.memory_units import Ecc
 from spec.reader import Conflict
 from spec.section import PowerOfTwo, Section
 
-__all__ = ["Description", "conflicts"]
+__all__ = ["Axi4Memory", "Clock", "Compute", "Description", "Host", "NativeMemory", "Scaling",
+           "conflicts", "resolved"]
+
+# The clock of a tile whose memory does not say another.
+_AXI4_MHZ = 800.0
+
+# A native memory's limits: what addresses hold, and how many banks one controller keeps.
+_ADDRESS_BITS = (16, 63)
+_BANKS_MAX = 1024
 
 
-class Memory(Section):
-    """How the tile reaches its pseudo-channel."""
+class Axi4Memory(Section):
+    """The tile reaches its memory through an AXI4 manager."""
 
     interface: Literal["axi4"] = Field(
-        "axi4", description="AXI4 manager, for FPGA HBM ports and any SoC interconnect.")
+        "axi4", description="AXI4 manager, or control of one DRAM pseudo-channel.")
     atom_bytes: Literal[8, 16, 32, 64] = Field(
         32, description="Bytes of one access, moved in one clock cycle. HBM: 32.")
     address_bits: int = Field(34, ge=16, le=63, description="Width of a byte address.")
@@ -27,6 +38,31 @@ class Memory(Section):
         16, ge=1, le=256, description="Longest burst; bursts are aligned to it.")
     outstanding_bursts: int = Field(
         16, ge=1, le=64, description="Read bursts, and write bursts, that may be under way.")
+
+
+class NativeMemory(Section):
+    """The tile controls a pseudo-channel; its atom, addresses and clock follow from the grade."""
+
+    interface: Literal["native"] = Field(
+        description="AXI4 manager, or control of one DRAM pseudo-channel.")
+    grade: str = Field(
+        examples=[*grade_names(), "my_grade.toml"],
+        description="Speed grade: a name, or the path of a file, from the description's folder.")
+    refresh: Literal["per-bank", "all-bank"] | None = Field(
+        None, description="How banks are refreshed; per-bank where the grade has it.")
+    host_share: float = Field(
+        0.25, ge=0.01, le=0.99,
+        description="The host's share of the accesses while the tile wants them too.")
+    ecc: Ecc = Field("none", description="Protection of each 64-bit word.")
+    phy_cycles: int = Field(
+        0, ge=0, le=64, description="Tile cycles that the PHY adds to the DRAM's read latency.")
+
+
+def _interface(memory: Any) -> Any:
+    """The value that says which of the two models a [memory] is."""
+    if isinstance(memory, dict):
+        return memory.get("interface", "axi4")
+    return getattr(memory, "interface", None)
 
 
 class Compute(Section):
@@ -66,7 +102,9 @@ class Host(Section):
 class Clock(Section):
     """The clock that constraints and peak rates are made from."""
 
-    target_mhz: float = Field(800.0, gt=0.0, le=5000.0, description="Clock target in MHz.")
+    target_mhz: float | None = Field(
+        None, gt=0.0, le=5000.0,
+        description="Clock target in MHz; a native memory's grade decides it.")
 
 
 class Description(Section):
@@ -74,15 +112,33 @@ class Description(Section):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$",
                       description="Name of the tile and of its Verilog files.")
-    memory: Memory = Memory()
+    memory: Annotated[
+        Annotated[Axi4Memory, Tag("axi4")] | Annotated[NativeMemory, Tag("native")],
+        Discriminator(_interface)] = Axi4Memory()
     compute: Compute = Compute()
     scaling: Scaling = Scaling()
     host: Host = Host()
     clock: Clock = Clock()
 
 
-def conflicts(description: Description) -> list[Conflict]:
-    """List every conflict between keys; an empty list when there is none."""
+def resolved(description: Description, grade: Grade | None) -> Description:
+    """Fill in what was left out because it follows from the rest; ``grade`` as in ``conflicts``."""
+    memory, mhz = description.memory, description.clock.target_mhz
+    if isinstance(memory, NativeMemory) and grade is not None:
+        mhz = grade.tile_clock_mhz
+        if memory.refresh is None:
+            memory = memory.model_copy(
+                update={"refresh": "per-bank" if grade.per_bank_refresh else "all-bank"})
+    clock = Clock(target_mhz=_AXI4_MHZ if mhz is None else mhz)
+    return description.model_copy(update={"memory": memory, "clock": clock})
+
+
+def conflicts(description: Description, grade: Grade | None) -> list[Conflict]:
+    """List every conflict between keys; an empty list when there is none.
+
+    ``grade`` is a native memory's, or None where that is not known: what depends on it then goes
+    unchecked.
+    """
     memory, compute, scaling = description.memory, description.compute, description.scaling
     found = []
 
@@ -90,24 +146,67 @@ def conflicts(description: Description) -> list[Conflict]:
         if not held:
             found.append(Conflict(keys=keys, message=message))
 
-    lanes = memory.atom_bytes * 8 // FLOAT_FORMATS[compute.weights].bits
-    check(scaling.group >= lanes, ("scaling.group", "memory.atom_bytes"),
-          f"scaling.group = {scaling.group} is shorter than one atom of {lanes} weights; "
-          f"allowed: {lanes} or more")
-    check(memory.burst_atoms * memory.atom_bytes <= 4096,
-          ("memory.burst_atoms", "memory.atom_bytes"),
-          f"memory.burst_atoms = {memory.burst_atoms} x {memory.atom_bytes} bytes crosses the "
-          f"4096-byte boundary of AXI4; allowed: at most {4096 // memory.atom_bytes}")
-    row_bytes = next_power_of_two(compute.columns) * FLOAT_FORMATS[compute.result].bits // 8
-    check(row_bytes <= memory.atom_bytes,
-          ("compute.columns", "compute.result", "memory.atom_bytes"),
-          f"compute.columns = {compute.columns} {compute.result} results of one row take "
-          f"{row_bytes} bytes and must fit an atom of {memory.atom_bytes}; allowed: at most "
-          f"{memory.atom_bytes * 8 // FLOAT_FORMATS[compute.result].bits} columns")
+    atom_bytes: int | None = None
+    atom_key = "memory.grade"
+    if isinstance(memory, Axi4Memory):
+        atom_bytes, atom_key = memory.atom_bytes, "memory.atom_bytes"
+        check(memory.burst_atoms * memory.atom_bytes <= 4096,
+              ("memory.burst_atoms", "memory.atom_bytes"),
+              f"memory.burst_atoms = {memory.burst_atoms} x {memory.atom_bytes} bytes crosses the "
+              f"4096-byte boundary of AXI4; allowed: at most {4096 // memory.atom_bytes}")
+    elif grade is not None:
+        atom_bytes = grade.atom_bytes
+        found += _grade_conflicts(memory, description.clock.target_mhz, grade)
+    if atom_bytes is not None:
+        lanes = atom_bytes * 8 // FLOAT_FORMATS[compute.weights].bits
+        check(scaling.group >= lanes, ("scaling.group", atom_key),
+              f"scaling.group = {scaling.group} is shorter than one atom of {lanes} weights; "
+              f"allowed: {lanes} or more")
+        result_bits = FLOAT_FORMATS[compute.result].bits
+        row_bytes = next_power_of_two(compute.columns) * result_bits // 8
+        check(row_bytes <= atom_bytes, ("compute.columns", "compute.result", atom_key),
+              f"compute.columns = {compute.columns} {compute.result} results of one row take "
+              f"{row_bytes} bytes and must fit an atom of {atom_bytes}; allowed: at most "
+              f"{atom_bytes * 8 // result_bits} columns")
     rule_format = scaling.rule.split("-")[0]
     check(rule_format == scaling.format, ("scaling.rule", "scaling.format"),
           f"scaling.rule = {scaling.rule!r} makes {rule_format} scales, but scaling.format = "
           f"{scaling.format!r}; allowed with {scaling.format}: "
           + ", ".join(rule for rule in ("e8m0-ceil", "e8m0-floor", "fp32-div")
                       if rule.startswith(scaling.format)))
+    return found
+
+
+def _grade_conflicts(memory: NativeMemory, mhz: float | None, grade: Grade) -> list[Conflict]:
+    """List every conflict between a native memory, the clock and the grade."""
+    found = []
+    if memory.refresh == "per-bank" and not grade.per_bank_refresh:
+        found.append(Conflict(
+            keys=("memory.refresh", "memory.grade"),
+            message=f'memory.refresh = "per-bank", but the grade {grade.name} has no per-bank '
+                    'refresh (no timing.nRFCpb); allowed: "all-bank"'))
+    if grade.organisation.refresh_postponed_max < 1:
+        found.append(Conflict(
+            keys=("memory.grade",),
+            message=f"memory.grade = {grade.name} has organisation.refresh_postponed_max = 0, but "
+                    "the controller refreshes when a refresh is owed, not before; allowed: a grade "
+                    "that lets 1 or more be postponed"))
+    need = grade.tile_clock_mhz
+    if mhz is not None and abs(mhz / need - 1) > 1e-3:
+        why = "the data pins would idle" if mhz < need else "the data pins are not faster"
+        found.append(Conflict(
+            keys=("clock.target_mhz", "memory.grade"),
+            message=f"clock.target_mhz = {mhz:g}, but the grade {grade.name} needs {need:g}, one "
+                    f"cycle for each atom ({why}); leave it out"))
+    bits = (grade.capacity_bytes - 1).bit_length()
+    if not _ADDRESS_BITS[0] <= bits <= _ADDRESS_BITS[1]:
+        found.append(Conflict(
+            keys=("memory.grade",),
+            message=f"memory.grade: the grade {grade.name} holds 2^{bits} bytes; allowed: 2^"
+                    f"{_ADDRESS_BITS[0]} to 2^{_ADDRESS_BITS[1]}"))
+    if grade.banks > _BANKS_MAX:
+        found.append(Conflict(
+            keys=("memory.grade",),
+            message=f"memory.grade: the grade {grade.name} has {grade.banks} banks; allowed: at "
+                    f"most {_BANKS_MAX}"))
     return found

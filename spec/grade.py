@@ -32,6 +32,8 @@ class Organisation(Section):
     clock_ns: float = Field(gt=0.0, le=100.0, description="Period of the clock that timings count.")
     dq_bits: PowerOfTwo = Field(ge=4, le=1024, description="Data pins.")
     burst_length: PowerOfTwo = Field(ge=1, le=64, description="Transfers per pin and access.")
+    ecc_bits: int = Field(
+        0, ge=0, le=512, description="Bits beside the data of an access that a controller may use.")
     stack_ids: PowerOfTwo = Field(ge=1, le=16, description="Stack IDs (1 where there are none).")
     bank_groups: PowerOfTwo = Field(ge=1, le=16, description="Bank groups per stack ID.")
     banks_per_group: PowerOfTwo = Field(ge=1, le=16, description="Banks per bank group.")

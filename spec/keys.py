@@ -1,11 +1,12 @@
 """The keys of a file and what each allows, read off its pydantic model."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, get_args
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from spec.section import PowerOfTwo
 
@@ -29,7 +30,11 @@ def toml_value(value: object) -> str:
 
 @dataclass(frozen=True)
 class Key:
-    """One key: its dotted name, its meaning and what it may be."""
+    """One key: its dotted name, its meaning and what it may be.
+
+    ``variant`` is there where the key belongs to one kind of its section: the dotted key that
+    tells the kinds apart, and its value.
+    """
 
     name: str
     meaning: str
@@ -40,6 +45,8 @@ class Key:
     low_excluded: bool = False
     power_of_two: bool = False
     pattern: str | None = None
+    examples: tuple[str, ...] = ()
+    variant: tuple[str, str] | None = None
     required: bool = False
 
     @property
@@ -51,6 +58,8 @@ class Key:
         text = "a power of two" if self.power_of_two else _KINDS[self.kind]
         if self.pattern is not None:
             text += f" that matches {self.pattern}"
+        if self.examples:
+            text += f" such as {', '.join(map(toml_value, self.examples))}"
         if self.low is not None and self.high is not None:
             low, high = (str(int(end)) if end == int(end) else f"{end:g}"
                          for end in (self.low, self.high))
@@ -67,23 +76,49 @@ def _key(name: str, schema: dict[str, Any], power_of_two: bool, required: bool) 
         choices=(schema["const"],) if "const" in schema else tuple(schema.get("enum", ())),
         low=schema["exclusiveMinimum"] if excluded else schema.get("minimum"),
         high=schema.get("maximum"), low_excluded=excluded,
-        power_of_two=power_of_two, pattern=schema.get("pattern"), required=required)
+        power_of_two=power_of_two, pattern=schema.get("pattern"),
+        examples=tuple(schema.get("examples", ())), required=required)
+
+
+def _section_models(field: FieldInfo) -> list[type[BaseModel]]:
+    """The model of a section, or of each of its kinds; empty for a plain key."""
+    parts = [field.annotation, *map(_plain, get_args(field.annotation))]
+    return [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
+
+
+def _plain(annotation: Any) -> Any:
+    """The type within ``Annotated[type, ...]``."""
+    return get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation
 
 
 @cache
 def model_keys(model: type[BaseModel]) -> dict[str, Key]:
-    """Every key of a file by its dotted name, in the order of its model."""
+    """Every key of a file by its dotted name, in the order of its model.
+
+    A section may be of several kinds. The first key of each, a constant, says which it is; the
+    first kind is the one that a file has when it does not say.
+    """
     found: dict[str, Key] = {}
 
-    def walk(part: type[BaseModel], prefix: str) -> None:
+    def walk(part: type[BaseModel], prefix: str, several: bool = False) -> None:
         properties = part.model_json_schema()["properties"]
+        variant: tuple[str, str] | None = None
         for name, field in part.model_fields.items():
-            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-                walk(field.annotation, f"{prefix}{name}.")
+            models = _section_models(field)
+            for section in models:
+                walk(section, f"{prefix}{name}.", several=len(models) > 1)
+            if models:
+                continue
+            full = prefix + name
+            key = _key(full, properties[name], get_args(PowerOfTwo)[1] in field.metadata,
+                       field.is_required())
+            if several and variant is None:
+                variant = (full, str(key.choices[0]))
+                first = found.get(full)
+                found[full] = key if first is None else replace(
+                    first, choices=first.choices + key.choices)
             else:
-                power_of_two = get_args(PowerOfTwo)[1] in field.metadata
-                found[prefix + name] = _key(prefix + name, properties[name], power_of_two,
-                                            field.is_required())
+                found[full] = replace(key, variant=variant)
 
     walk(model, "")
     return found

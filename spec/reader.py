@@ -7,7 +7,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -35,13 +35,15 @@ class Kind(Generic[Model]):
     """What is read: its model, its name, and what must hold between its values.
 
     ``stand_in`` gives every required key a value. Where a file has a problem, it stands in for the
-    doubtful value, so that conflicts of the others still show.
+    doubtful value, so that conflicts of the others still show. ``elsewhere`` says of keys of one
+    kind of a section why the other kinds do not have them.
     """
 
     name: str
     model: type[Model]
     conflicts: Callable[[Model], list[Conflict]]
     stand_in: Callable[[], Mapping[str, Any]]
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,10 @@ class _Check(Generic[Model]):
         self.problems: list[Problem] = []
         self.doubtful: set[str] = set()
         self.written: dict[str, str] = {}
+        self.kinds: dict[str, str] = {}
         self.known = self._keep_known(data)
+        for name in dict.fromkeys(key.variant[0] for key in self.keys.values() if key.variant):
+            self._keep_one_kind(name)
 
     def result(self) -> Model:
         result = self._validate()
@@ -161,9 +166,55 @@ class _Check(Generic[Model]):
             (self.known.get(section, {}) if section else self.known).pop(field, None)
         filled = dict(self.known)
         for name, value in self.kind.stand_in().items():
-            filled[name] = ({**value, **filled.get(name, {})} if isinstance(value, Mapping)
-                            else filled.get(name, value))
+            if isinstance(value, Mapping):
+                needed = {key: item for key, item in value.items()
+                          if self._needed(f"{name}.{key}")}
+                filled[name] = {**needed, **filled.get(name, {})}
+            elif self._needed(name):
+                filled.setdefault(name, value)
         return filled
+
+    def _needed(self, name: str) -> bool:
+        return name in self.keys and self.keys[name].required and self._fits(name)
+
+    def _fits(self, name: str) -> bool:
+        """Whether a known key belongs to the kind that its section is of."""
+        variant = self.keys[name].variant
+        return variant is None or self.kinds[variant[0]] == variant[1]
+
+    def _keep_one_kind(self, name: str) -> None:
+        """Decide by the key ``name`` of which kind its section is; report the others' keys."""
+        section, _, tell = name.rpartition(".")
+        choices = [str(choice) for choice in self.keys[name].choices]
+        self.kinds[name] = choices[0]
+        values = self.known.get(section)
+        if not isinstance(values, dict):
+            return
+        if values.get(tell, choices[0]) in choices:
+            self.kinds[name] = values.get(tell, choices[0])
+        else:
+            # The kind that most of the keys belong to is meant.
+            variants = [self.keys[f"{section}.{key}"].variant for key in values]
+            self.kinds[name] = max(choices, key=lambda kind: variants.count((name, kind)))
+            shown, allowed = toml_value(values[tell]), self.keys[name].allowed
+            self._report((name,), f"{self.written[name]} must be {allowed}, not {shown}",
+                         value=shown, allowed=allowed)
+            values[tell] = self.kinds[name]
+        for key in [key for key in values if not self._fits(f"{section}.{key}")]:
+            self._of_another_kind(name, f"{section}.{key}", values.pop(key))
+
+    def _of_another_kind(self, tell: str, name: str, value: object) -> None:
+        shown = f"{self.written[name]} = {toml_value(value)}"
+        here = f"{tell} = {toml_value(self.kinds[tell])}"
+        if name in self.kind.elsewhere:
+            message = f"{shown} {self.kind.elsewhere[name]} with {here}; leave it out"
+        else:
+            variant = self.keys[name].variant
+            assert variant is not None
+            message = (f"{shown} has no meaning with {here}; leave it out, or set {tell} = "
+                       f"{toml_value(variant[1])}")
+        self.doubtful.add(name)
+        self._report((name,), message, value=toml_value(value))
 
     def _report(self, keys: tuple[str, ...], message: str, **facts: str | None) -> None:
         names = [self.written.get(key, key) for key in keys]
@@ -188,12 +239,12 @@ class _Check(Generic[Model]):
                 known[section] = value
                 continue
             known[section] = {}
-            for field, field_value in value.items():
-                self.written[f"{section}.{field}"] = f"{name}.{field}"
-                if f"{section}.{field}" in self.keys:
-                    known[section][field] = field_value
+            for key, item in value.items():
+                self.written[f"{section}.{key}"] = f"{name}.{key}"
+                if f"{section}.{key}" in self.keys:
+                    known[section][key] = item
                 else:
-                    self._unknown(f"{section}.{field}", field_value)
+                    self._unknown(f"{section}.{key}", item)
         return known
 
     def _unknown(self, name: str, value: object) -> None:
@@ -224,7 +275,10 @@ class _Check(Generic[Model]):
             return self.kind.model.model_validate(self.known)
         except ValidationError as error:
             for found in error.errors():
-                name = ".".join(map(str, found["loc"][:2]))
+                place = [str(part) for part in found["loc"]]
+                if any(name.startswith(f"{place[0]}.") for name in self.kinds):
+                    del place[1:2]  # The kind of the section, which is no key.
+                name = ".".join(place[:2])
                 if name.partition(".")[0] in self.keys:
                     name = name.partition(".")[0]
                 self._wrong(name, missing=found["type"] == "missing", value=found["input"])

@@ -63,9 +63,10 @@ def _counter(name: str, offset: int, meaning: str) -> tuple[Register, Register]:
     )
 
 
-def _address(name: str, offset: int, meaning: str) -> tuple[Register, Register]:
-    return (Register(f"{name}_low", offset, "rw", f"{meaning}, low half"),
-            Register(f"{name}_high", offset + 4, "rw", f"{meaning}, high half"))
+def _address(name: str, offset: int, meaning: str,
+             access: str = "rw") -> tuple[Register, Register]:
+    return (Register(f"{name}_low", offset, access, f"{meaning}, low half"),
+            Register(f"{name}_high", offset + 4, access, f"{meaning}, high half"))
 
 
 _REGISTERS = (
@@ -74,6 +75,7 @@ _REGISTERS = (
         BitField("busy", 0, 1, "a command is queued or under way"),
         BitField("full", 1, 1, "the command queue takes no more"),
         BitField("refused", 2, 1, "a doorbell was rung while full, since the last clear"),
+        BitField("uncorrectable", 3, 1, "ecc_address is valid"),
     )),
     Register("interrupt", 0x08, "w1c", "events since cleared", _EVENTS),
     Register("interrupt_enable", 0x0C, "rw", "events that raise the interrupt", _EVENTS),
@@ -84,8 +86,8 @@ _REGISTERS = (
     Register("fence_tag", 0x14, "ro", "tag of the last FENCE that ended"),
     Register("ended", 0x18, "ro", "commands that ended, with or without error, modulo 2^32"),
     Register("clear", 0x1C, "wo", "what to clear", (
-        BitField("error", 0, 1, "the error register and status.refused"),
-        BitField("counters", 1, 1, "the five counters"),
+        BitField("error", 0, 1, "the error register, status.refused, status.uncorrectable"),
+        BitField("counters", 1, 1, "the five counters and ecc_corrected"),
     )),
     *(register for index, (name, meaning) in enumerate(_COUNTER_MEANINGS.items())
       for register in _counter(name, 0x20 + 8 * index, meaning)),
@@ -94,6 +96,10 @@ _REGISTERS = (
     Register("doorbell", 0x58, "wo", "any write queues the command words; SLVERR when full"),
     *(Register(f"command_{word}", 0x60 + 4 * word, "rw", f"word {word} of the next command")
       for word in range(COMMAND_WORDS)),
+    *_address("ecc_address", 0x80, "byte address of the first atom with an uncorrectable word "
+              "since the last clear, 0 when none was read", "ro"),
+    Register("ecc_corrected", 0x88, "ro", "64-bit words read with one wrong bit, which was "
+             "corrected; stays at 2^32 - 1"),
 )
 
 REGISTERS = {register.name: register for register in _REGISTERS}

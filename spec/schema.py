@@ -19,13 +19,15 @@ def description_schema() -> dict[str, Any]:
     Conflicts between keys are beyond it; :func:`spec.load.load_description` reports them.
     """
     schema = Description.model_json_schema()
-    sections = {name: reference["$ref"].rsplit("/", 1)[1]
-                for name, reference in schema["properties"].items() if "$ref" in reference}
     for key in description_keys().values():
         if key.power_of_two and key.low is not None and key.high is not None:
             section, _, field = key.name.rpartition(".")
-            schema["$defs"][sections[section]]["properties"][field]["enum"] = [
-                1 << bit for bit in range(int(key.high).bit_length())
-                if key.low <= 1 << bit <= key.high]
+            values = [1 << bit for bit in range(int(key.high).bit_length())
+                      if key.low <= 1 << bit <= key.high]
+            reference = schema["properties"][section]
+            for kind in reference.get("oneOf", [reference]):
+                properties = schema["$defs"][kind["$ref"].rsplit("/", 1)[1]]["properties"]
+                if field in properties:
+                    properties[field]["enum"] = values
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema,
             "title": "pnmtile description"}

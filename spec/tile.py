@@ -4,10 +4,12 @@ import hashlib
 import json
 from functools import cached_property
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
-from spec.description import Description
+from spec.description import Axi4Memory, Description, NativeMemory, resolved
 from spec.formats import FLOAT_FORMATS, SCALE_FORMATS, FloatFormat, ScaleFormat, next_power_of_two
+from spec.grade import Grade
+from spec.memory_units import HostPortParams, MemoryControllerParams, SecdedParams
 from spec.units import (
     ActivationBufferParams, Axi4Params, ColumnParams, CommandCheckerParams, DecoderParams,
     DotArrayParams, Fp32AdderParams, Fp32MultiplierParams, RegisterFileParams, ResultPackerParams,
@@ -19,13 +21,30 @@ __all__ = ["ROWS_MAX", "Tile"]
 # Most rows of one GEMV: the width of the row counters, not of any storage.
 ROWS_MAX = (1 << 24) - 1
 
+# Width of the addresses at the host port: wide enough for any place in a SoC's address space.
+_HOST_ADDRESS_BITS = 40
+
 
 class Tile(BaseModel):
-    """One tile, resolved. Frozen; every property is derived from ``description``."""
+    """One tile, resolved. Frozen; every property is derived from ``description`` and ``grade``.
 
-    model_config = ConfigDict(frozen=True)
+    ``grade`` is the grade of a native memory, and None for an AXI4 one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     description: Description
+    grade: Grade | None = None
+
+    @model_validator(mode="after")
+    def _has_the_grade_it_needs(self) -> "Tile":
+        interface = self.description.memory.interface
+        if self.native != (self.grade is not None):
+            raise ValueError(
+                f"a tile with memory.interface = {interface!r} needs "
+                + ("a grade: Tile(description=..., grade=load_grade(...)); spec.load.load_tile "
+                   "reads both" if self.native else "no grade"))
+        return self
 
     @property
     def name(self) -> str:
@@ -34,9 +53,45 @@ class Tile(BaseModel):
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the description, in hexadecimal: the identity of the tile."""
-        text = json.dumps(self.description.model_dump(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        """SHA-256 of what the tile is made from, in hexadecimal: the identity of the tile.
+
+        That is the resolved description, with the values of the grade in the place of its name.
+        """
+        values = resolved(self.description, self.grade).model_dump()
+        if self.grade is not None:
+            values["memory"]["grade"] = self.grade.model_dump(
+                exclude={"source", "sources", "notes"})
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+    # Memory and clock
+
+    @property
+    def native(self) -> bool:
+        """Whether the tile controls its pseudo-channel itself."""
+        return isinstance(self.description.memory, NativeMemory)
+
+    @property
+    def clock_mhz(self) -> float:
+        """Clock target in MHz."""
+        mhz = resolved(self.description, self.grade).clock.target_mhz
+        assert mhz is not None
+        return mhz
+
+    @property
+    def address_bits(self) -> int:
+        """Width of a byte address within the memory."""
+        if self.grade is not None:
+            return (self.grade.capacity_bytes - 1).bit_length()
+        memory = self.description.memory
+        assert isinstance(memory, Axi4Memory)
+        return memory.address_bits
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes that commands and the host may use, from address 0; not those of check bits."""
+        if self.native:
+            return self.memory_controller.memory_atoms * self.atom_bytes
+        return 1 << self.address_bits
 
     # Formats
 
@@ -70,7 +125,11 @@ class Tile(BaseModel):
     @property
     def atom_bytes(self) -> int:
         """Bytes of one access."""
-        return self.description.memory.atom_bytes
+        if self.grade is not None:
+            return self.grade.atom_bytes
+        memory = self.description.memory
+        assert isinstance(memory, Axi4Memory)
+        return memory.atom_bytes
 
     @property
     def atom_bits(self) -> int:
@@ -210,17 +269,40 @@ class Tile(BaseModel):
 
     @property
     def axi4(self) -> Axi4Params:
-        """The AXI4 manager."""
+        """The AXI4 manager; of a native memory, which has no bursts, the addresses and atoms."""
         memory = self.description.memory
-        return Axi4Params(address_bits=memory.address_bits, atom_bits=self.atom_bits,
-                          burst_atoms=memory.burst_atoms,
-                          outstanding_bursts=memory.outstanding_bursts)
+        bursts = memory if isinstance(memory, Axi4Memory) else Axi4Memory()
+        return Axi4Params(address_bits=self.address_bits, atom_bits=self.atom_bits,
+                          burst_atoms=bursts.burst_atoms,
+                          outstanding_bursts=bursts.outstanding_bursts)
+
+    @property
+    def memory_controller(self) -> MemoryControllerParams:
+        """The controller of the pseudo-channel; ``ValueError`` for an AXI4 memory."""
+        memory, grade = resolved(self.description, self.grade).memory, self.grade
+        if not isinstance(memory, NativeMemory) or grade is None:
+            raise ValueError(f"the tile {self.name} has memory.interface = {memory.interface!r}; "
+                             "only a native memory has a controller")
+        assert memory.refresh is not None
+        return MemoryControllerParams(grade=grade, refresh=memory.refresh,
+                                      host_share=memory.host_share, ecc=memory.ecc,
+                                      phy_cycles=memory.phy_cycles)
+
+    @property
+    def host_port(self) -> HostPortParams:
+        """The host's port to a native memory; ``ValueError`` for an AXI4 memory."""
+        controller = self.memory_controller
+        return HostPortParams(address_bits=max(_HOST_ADDRESS_BITS, self.address_bits),
+                              atom_bits=self.atom_bits,
+                              memory_atoms=controller.memory_atoms,
+                              ecc=controller.ecc)
 
     @property
     def command_checker(self) -> CommandCheckerParams:
         """Checks of a command before it starts."""
         return CommandCheckerParams(
-            memory=self.axi4, columns=self.columns, k_max=self.k_max, rows_max=ROWS_MAX,
+            memory=self.axi4, memory_atoms=self.memory_bytes // self.atom_bytes,
+            columns=self.columns, k_max=self.k_max, rows_max=ROWS_MAX,
             lanes=self.lanes, group=self.group, rows_per_strip=self.rows_per_strip,
             rows_per_block=self.rows_per_block, scale_rows=self.scale_rows,
             scales_per_atom=self.atom_bits // self.scale_format.bits,
@@ -258,11 +340,35 @@ class Tile(BaseModel):
             "activation_buffer": self.activation_buffer,
             "scale_buffer": self.weight_scale_buffer,
             "result_packer": self.result_packer,
+            **(self._native_units if self.native else self._axi4_units),
+            "command_checker": self.command_checker,
+            "sequencer": self.sequencer,
+            "register_file": self.register_file,
+        }
+
+    @property
+    def _axi4_units(self) -> dict[str, UnitParams]:
+        """The units between the tile and an AXI4 memory."""
+        return {
             "skid_buffer": self.axi4.skid_buffer,
             "burst_splitter": self.axi4,
             "axi4_reader": self.axi4,
             "axi4_writer": self.axi4,
-            "command_checker": self.command_checker,
-            "sequencer": self.sequencer,
-            "register_file": self.register_file,
+        }
+
+    @property
+    def _native_units(self) -> dict[str, UnitParams]:
+        """The units between the tile and the pins of a pseudo-channel."""
+        controller = self.memory_controller
+        words = SecdedParams(words=self.atom_bits // 64)
+        return {
+            **({"secded_encoder": words} if controller.ecc_bits else {}),
+            **({"secded_decoder": words} if controller.ecc == "secded" else {}),
+            "reorder_buffer": controller.reorder_buffer(controller.tile_reads),
+            "bank_queues": controller.read_queues,
+            "memory_controller": controller,
+            **({"inline_ecc": controller.inline_ecc} if controller.ecc_inline else {}),
+            "region_reader": self.axi4,
+            "region_writer": self.axi4,
+            "host_port": self.host_port,
         }

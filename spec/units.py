@@ -298,12 +298,17 @@ class SkidBufferParams(UnitParams):
 
 
 class Axi4Params(UnitParams):
-    """An AXI4 manager's side: ``atom_bits`` of data, bursts of at most ``burst_atoms`` beats."""
+    """An AXI4 manager's side: ``atom_bits`` of data, bursts of at most ``burst_atoms`` beats.
+
+    A memory that owes something and neither takes nor answers anything for ``timeout_cycles``
+    clock cycles is given up.
+    """
 
     address_bits: int = Field(ge=12, le=63)
     atom_bits: int = Field(ge=8, le=512)
     burst_atoms: int = Field(ge=1, le=256)
     outstanding_bursts: int = Field(ge=1, le=64)
+    timeout_cycles: int = Field(16384, ge=16, le=1 << 20)
 
     @property
     def offset_bits(self) -> int:
@@ -327,14 +332,18 @@ class Axi4Params(UnitParams):
 
     @property
     def skid_buffer(self) -> SkidBufferParams:
-        """Buffer of the atoms read: data, and whether the response was an error."""
-        return SkidBufferParams(bits=self.atom_bits + 1)
+        """Buffer of the atoms read: data, and the two bits of their fault."""
+        return SkidBufferParams(bits=self.atom_bits + 2)
 
 
 class CommandCheckerParams(UnitParams):
-    """Everything that decides whether a command may start."""
+    """Everything that decides whether a command may start.
+
+    ``memory_atoms`` are the atoms that a command may use, the lowest of the memory.
+    """
 
     memory: Axi4Params
+    memory_atoms: int = Field(ge=1)
     columns: int
     k_max: int
     rows_max: int
