@@ -6,8 +6,10 @@ from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from hdl.axi4 import BURST_INCREMENT, CACHE_NORMAL, write_members
+from hdl.atom_streams import FAULT_BITS
 from hdl.burst_splitter import BurstSplitter, region_layout
 from hdl.pipeline import flow
+from spec.memory_units import ReadFault
 from spec.units import Axi4Params
 
 __all__ = ["Axi4Writer"]
@@ -20,15 +22,20 @@ class Axi4Writer(wiring.Component):
     channel while it computes.
 
     :Shapes: a region in, its atoms in; one ``done`` per region, when all responses have come.
+        Atoms are taken only while their region is under way.
     :Timing: one atom per cycle; at most ``outstanding_bursts`` bursts without response. No output
         follows an input combinationally.
-    :Errors: SLVERR and DECERR of any burst set ``done.payload``.
+    :Errors: ``done.payload`` is the first fault of the region: RESPONSE for SLVERR and DECERR of
+        any burst; TIMEOUT when the memory owes something and neither takes nor answers anything
+        for ``timeout_cycles`` cycles. The rest of the region is then dropped as it comes, and
+        ``done`` follows. Bursts that were asked for stay so, and are written when the memory takes
+        them; their responses are counted and dropped. Regions taken later are written behind them.
 
     Members
     -------
     i : stream of regions
     data : stream of atoms
-    done : stream of one bit per region, whether a response was an error; always ready
+    done : stream of one :class:`spec.memory_units.ReadFault` per region; always ready
     m_axi_aw*, m_axi_w*, m_axi_b* : the write channels of an AXI4 manager
     """
 
@@ -39,7 +46,7 @@ class Axi4Writer(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(region_layout(params))),
             "data": In(stream.Signature(params.atom_bits)),
-            "done": Out(flow(1)),
+            "done": Out(flow(FAULT_BITS)),
             **write_members(params),
         })
 
@@ -49,36 +56,42 @@ class Axi4Writer(wiring.Component):
         m.submodules.splitter = splitter = BurstSplitter(params)
         m.submodules.queue = queue = SyncFIFOBuffered(
             width=params.atom_bits, depth=params.write_queue_atoms)
-        m.d.comb += [
-            queue.w_data.eq(self.data.payload),
-            queue.w_en.eq(self.data.valid),
-            self.data.ready.eq(queue.w_rdy),
-        ]
+        giving_up, timeout = Signal(), Signal()
 
         # One region at a time: the next starts when all responses of the last have come.
         active = Signal()
-        outstanding = Signal(range(params.outstanding_bursts + 1))
+        due = Signal(params.count_bits)
+        awaited = Signal(range(params.outstanding_bursts + 1))
+        stale = Signal(range(params.outstanding_bursts + 1))
         m.d.comb += [
             splitter.i.payload.eq(self.i.payload),
             splitter.i.valid.eq(self.i.valid & ~active),
             self.i.ready.eq(splitter.i.ready & ~active),
+            self.data.ready.eq((due != 0) & (queue.w_rdy | giving_up)),
+            queue.w_data.eq(self.data.payload),
+            queue.w_en.eq(self.data.valid & self.data.ready & ~giving_up),
         ]
+        with m.If(self.data.valid & self.data.ready):
+            m.d.sync += due.eq(due - 1)
 
-        # Start a burst when its atoms are here and both channels are free.
+        # Start a burst when its atoms are here and both channels are free. `skip` atoms behind
+        # those of the burst under way were given up.
         burst = splitter.o
         here = Signal(range(params.write_queue_atoms + 1))
+        skip = Signal(range(params.write_queue_atoms + 1))
         left = Signal(range(params.burst_atoms + 1))
-        start = Signal()
+        ready, start = Signal(), Signal()
+        skipping = (left == 0) & (skip != 0)
         w_taken = self.m_axi_wvalid & self.m_axi_wready
         m.d.comb += [
-            start.eq(burst.valid & (here >= burst.payload.beats)
-                     & (outstanding != params.outstanding_bursts)
+            ready.eq(burst.valid & (here >= burst.payload.beats)),
+            start.eq(ready & ~giving_up & ~timeout & (skip == 0)
+                     & (awaited + stale != params.outstanding_bursts)
                      & (~self.m_axi_awvalid | self.m_axi_awready)
                      & ((left == 0) | (left == 1) & w_taken)),
-            burst.ready.eq(start),
+            burst.ready.eq(start | giving_up),
         ]
-        m.d.sync += here.eq(here + (self.data.valid & self.data.ready)
-                            - Mux(start, burst.payload.beats, 0))
+        m.d.sync += here.eq(here + queue.w_en - Mux(start, burst.payload.beats, 0))
         with m.If(self.m_axi_awready):
             m.d.sync += self.m_axi_awvalid.eq(0)
         with m.If(w_taken):
@@ -90,6 +103,8 @@ class Axi4Writer(wiring.Component):
                 self.m_axi_awlen.eq(burst.payload.beats - 1),
                 left.eq(burst.payload.beats),
             ]
+        with m.If(skipping & queue.r_rdy):
+            m.d.sync += skip.eq(skip - 1)
         m.d.comb += [
             self.m_axi_awsize.eq(params.offset_bits),
             self.m_axi_awburst.eq(BURST_INCREMENT),
@@ -98,20 +113,46 @@ class Axi4Writer(wiring.Component):
             self.m_axi_wdata.eq(queue.r_data),
             self.m_axi_wstrb.eq(-1),
             self.m_axi_wlast.eq(left == 1),
-            queue.r_en.eq((left != 0) & self.m_axi_wready),
+            queue.r_en.eq((left != 0) & self.m_axi_wready | skipping),
             self.m_axi_bready.eq(1),
         ]
 
+        # Responses come in order: first those of bursts that were given up.
         answered = self.m_axi_bvalid & self.m_axi_bready
-        failed = Signal()
-        m.d.sync += outstanding.eq(outstanding + start - answered)
-        with m.If(answered):
-            m.d.sync += failed.eq(failed | self.m_axi_bresp[1])
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [active.eq(1), failed.eq(0)]
+        fault = self.done.payload
+        m.d.sync += [
+            awaited.eq(awaited + start - (answered & (stale == 0))),
+            stale.eq(stale - (answered & (stale != 0))),
+        ]
+        with m.If(answered & (stale == 0) & self.m_axi_bresp[1] & (fault == ReadFault.NONE)):
+            m.d.sync += fault.eq(ReadFault.RESPONSE)
+
+        # Give up when nothing moved for too long, until the region has ended.
+        still = Signal(range(params.timeout_cycles + 1))
+        waiting = active & ~giving_up & (
+            ready | self.m_axi_awvalid | (left != 0) | (awaited != 0))
+        moves = self.m_axi_awvalid & self.m_axi_awready | w_taken | self.m_axi_bvalid
+        m.d.comb += timeout.eq(waiting & (still == params.timeout_cycles) & ~moves)
+        with m.If(waiting & ~moves & ~timeout):
+            m.d.sync += still.eq(still + 1)
+        with m.Else():
+            m.d.sync += still.eq(0)
+        with m.If(timeout):
+            m.d.sync += [
+                giving_up.eq(1),
+                stale.eq(stale + awaited),
+                awaited.eq(0),
+                skip.eq(skip + here + queue.w_en),
+                here.eq(0),
+            ]
+            with m.If(fault == ReadFault.NONE):
+                m.d.sync += fault.eq(ReadFault.TIMEOUT)
+
         # The splitter takes the region and shows its first burst in the same edge as `active`.
-        with m.Elif(active & ~burst.valid & (outstanding == 0)):
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [
+                active.eq(1), due.eq(self.i.payload.atoms), fault.eq(ReadFault.NONE)]
+        with m.Elif(active & ~burst.valid & (awaited == 0) & (due == 0)):
             m.d.comb += self.done.valid.eq(1)
-            m.d.sync += active.eq(0)
-        m.d.comb += self.done.payload.eq(failed)
+            m.d.sync += [active.eq(0), giving_up.eq(0)]
         return m

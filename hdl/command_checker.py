@@ -122,8 +122,10 @@ class CommandChecker(wiring.Component):
         base = self.window_base[memory.offset_bits:]
         limit = self.window_limit[memory.offset_bits:]
 
+        # The limit may stand behind the memory.
         def outside(address, start, end):
-            return address[memory.address_bits:].any() | (start < base) | (end > limit)
+            return (address[memory.address_bits:].any() | (start < base) | (end > limit)
+                    | (end > params.memory_atoms))
 
         loaded = Signal(params.columns)
         for column in range(params.columns):

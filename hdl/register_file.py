@@ -13,9 +13,11 @@ from spec.commands import COMMAND_WORDS, ErrorCode
 from spec.registers import COUNTERS, REGISTER_ADDRESS_BITS, REGISTERS
 from spec.units import RegisterFileParams
 
-__all__ = ["RegisterFile"]
+__all__ = ["CORRECTED_BITS", "RegisterFile"]
 
 COUNTER_BITS = 64
+# A count of the words of one atom.
+CORRECTED_BITS = 4
 OKAY, SLVERR = 0b00, 0b10
 
 
@@ -38,6 +40,8 @@ class RegisterFile(wiring.Component):
     window_base, window_limit : the host's window, in bytes
     busy : a command is under way behind the queue
     events : one bit per counter of :data:`spec.registers.COUNTERS`, counted in each cycle
+    corrected : words in which a bit was corrected, counted in each cycle
+    uncorrectable : stream of byte addresses of atoms with a word that is not, always ready
     """
 
     def __init__(self, params: RegisterFileParams):
@@ -53,6 +57,8 @@ class RegisterFile(wiring.Component):
             "window_limit": Out(params.window_bits),
             "busy": In(1),
             "events": In(len(COUNTERS)),
+            "corrected": In(CORRECTED_BITS),
+            "uncorrectable": In(flow(params.address_bits)),
         })
 
     def elaborate(self, platform):
@@ -109,13 +115,27 @@ class RegisterFile(wiring.Component):
                                  error_tag.eq(self.ended.payload.tag)]
         m.d.sync += self.interrupt.eq((interrupt & stored["interrupt_enable"]).any())
 
+        # Wrong bits in memory.
+        uncorrectable = Signal()
+        ecc_address = Signal(self.params.address_bits)
+        ecc_corrected = Signal(32)
+        with m.If(clear[0]):
+            m.d.sync += [uncorrectable.eq(0), ecc_address.eq(0)]
+        with m.If(self.uncorrectable.valid & (clear[0] | ~uncorrectable)):
+            m.d.sync += [uncorrectable.eq(1), ecc_address.eq(self.uncorrectable.payload)]
+        total = Mux(clear[1], 0, ecc_corrected) + self.corrected
+        m.d.sync += ecc_corrected.eq(Mux(total[32:].any(), 0xFFFFFFFF, total))
+
         # Counters; reading a low half holds the high half.
         values = {
             "identity": self.params.identity,
-            "status": Cat(self.busy | queue.level.any(), ~queue.w_rdy, refused),
+            "status": Cat(self.busy | queue.level.any(), ~queue.w_rdy, refused, uncorrectable),
             "error": Cat(error_code, Signal(8, name="zero"), error_tag),
             "fence_tag": fence_tag,
             "ended": ended,
+            "ecc_address_low": ecc_address[:32],
+            "ecc_address_high": ecc_address[32:],
+            "ecc_corrected": ecc_corrected,
             **stored,
         }
         high = Signal(32)

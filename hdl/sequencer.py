@@ -4,12 +4,13 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hdl.axi4_reader import atom_layout
+from hdl.atom_streams import FAULT_BITS, atom_layout
 from hdl.burst_splitter import region_layout
 from hdl.command_checker import ERROR_BITS, checked_layout
 from hdl.pipeline import flow
 from hdl.row_accumulator import row_layout
 from spec.commands import ErrorCode, Opcode
+from spec.memory_units import ReadFault
 from spec.units import SequencerParams
 
 __all__ = ["Sequencer", "beat_layout", "ended_layout"]
@@ -45,15 +46,15 @@ class Sequencer(wiring.Component):
     for its row, counting the rows that are still in the pipeline.
 
     :Timing: one atom per cycle. ``beats`` follows ``atoms`` combinationally.
-    :Errors: an atom with an error, or an error of the writer, is reported when the command ends;
-        the command runs to its end, and its results are invalid.
+    :Errors: the first atom with a fault, or else a fault of the writer, is reported when the
+        command ends; the command runs to its end, and its results are invalid.
 
     Members
     -------
     command : stream of checked commands
     read, write : streams of regions
     atoms : stream of atoms read
-    written : stream of the writer's ends, always ready
+    written : stream of the writer's ends, a :class:`spec.memory_units.ReadFault` each, always ready
     pack : stream of ``rows`` and ``columns`` for the result packer
     released : a row left the result queue
     beats : stream of weights for the columns, always ready
@@ -75,7 +76,7 @@ class Sequencer(wiring.Component):
             "read": Out(stream.Signature(region_layout(memory))),
             "write": Out(stream.Signature(region_layout(memory))),
             "atoms": In(stream.Signature(atom_layout(memory))),
-            "written": In(flow(1)),
+            "written": In(flow(FAULT_BITS)),
             "pack": Out(stream.Signature(data.StructLayout({
                 "rows": checker.rows_bits,
                 "columns": range(checker.columns + 1),
@@ -109,7 +110,8 @@ class Sequencer(wiring.Component):
         params = self.params
         checker = params.checker
         command = Signal(checked_layout(checker))
-        failed_read, failed_write, all_written = Signal(), Signal(), Signal()
+        read_fault, write_fault = Signal(FAULT_BITS), Signal(FAULT_BITS)
+        all_written = Signal()
 
         # Requests of the current command; each is offered until it is taken.
         read_source, read_other = Signal(), Signal()
@@ -169,11 +171,11 @@ class Sequencer(wiring.Component):
             self.stall_memory.eq(streaming & ~self.atoms.valid),
             self.stall_result.eq(streaming & self.atoms.valid & held),
         ]
-        with m.If(take & self.atoms.payload.error):
-            m.d.sync += failed_read.eq(1)
+        with m.If(take & (read_fault == ReadFault.NONE)):
+            m.d.sync += read_fault.eq(self.atoms.payload.fault)
         # The results may be written before the atoms of the last strip's padding rows have come.
         with m.If(self.written.valid):
-            m.d.sync += [all_written.eq(1), failed_write.eq(self.written.payload)]
+            m.d.sync += [all_written.eq(1), write_fault.eq(self.written.payload)]
 
         # A strip that spans several rows of scales picks by the row's number in the strip.
         scale_row_bits = (checker.scale_rows - 1).bit_length()
@@ -205,8 +207,8 @@ class Sequencer(wiring.Component):
                 m.d.sync += [
                     command.eq(self.command.payload),
                     rows_left.eq(self.command.payload.rows),
-                    failed_read.eq(0),
-                    failed_write.eq(0),
+                    read_fault.eq(ReadFault.NONE),
+                    write_fault.eq(ReadFault.NONE),
                     all_written.eq(0),
                     strip.eq(0),
                 ]
@@ -262,18 +264,23 @@ class Sequencer(wiring.Component):
                 for column in range(checker.columns):
                     with m.If((command.error == ErrorCode.NONE) & (command.columns == column)
                               & (command.opcode == Opcode.LOAD)):
-                        m.d.sync += self.loaded[column].eq(Mux(failed_read, 0, command.k))
+                        m.d.sync += self.loaded[column].eq(Mux(read_fault.any(), 0, command.k))
 
-        def error_code(code):
-            return Const(code, ERROR_BITS)
+        def error_code(fault, otherwise, response):
+            """The code of a fault, and another value when there is none."""
+            for kind, code in ((ReadFault.RESPONSE, response),
+                               (ReadFault.UNCORRECTABLE, ErrorCode.ECC),
+                               (ReadFault.TIMEOUT, ErrorCode.TIMEOUT)):
+                otherwise = Mux(fault == kind, Const(code, ERROR_BITS), otherwise)
+            return otherwise
 
         m.d.comb += [
             self.busy.eq(~fsm.ongoing("IDLE")),
             self.ended.payload.tag.eq(command.tag),
             self.ended.payload.fence.eq(
                 (command.opcode == Opcode.FENCE) & (command.error == ErrorCode.NONE)),
-            self.ended.payload.error.eq(
-                Mux(failed_read, error_code(ErrorCode.READ),
-                    Mux(failed_write, error_code(ErrorCode.WRITE), command.error))),
+            self.ended.payload.error.eq(error_code(
+                read_fault, error_code(write_fault, command.error, ErrorCode.WRITE),
+                ErrorCode.READ)),
         ]
         return m

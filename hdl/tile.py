@@ -1,17 +1,23 @@
-"""The tile: registers, sequencer, memory manager, buffers and columns, wired together."""
+"""The tile: registers, sequencer, memory side, buffers and columns, wired together."""
 
 from amaranth.hdl import Cat, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
 from hdl.activation_buffer import ActivationBuffer
-from hdl.axi4 import lite_members, read_members, write_members
+from hdl.axi4 import lite_members, read_members, subordinate_members, write_members
 from hdl.axi4_reader import Axi4Reader
 from hdl.axi4_writer import Axi4Writer
 from hdl.column import Column
 from hdl.command_checker import CommandChecker
 from hdl.decoder import Decoder
+from hdl.dram_port import command_members, data_members
+from hdl.host_port import HostPort
+from hdl.inline_ecc import InlineEcc
+from hdl.memory_controller import MemoryController
 from hdl.pipeline import delayed, registered
+from hdl.region_reader import RegionReader
+from hdl.region_writer import RegionWriter
 from hdl.register_file import RegisterFile
 from hdl.result_packer import ResultPacker
 from hdl.scale_buffer import ScaleBuffer
@@ -22,8 +28,14 @@ from spec.tile import Tile as TileRecord
 __all__ = ["Tile"]
 
 
+def _native_members(params: TileRecord) -> dict:
+    controller = params.memory_controller
+    return {**command_members(controller), **data_members(controller),
+            **subordinate_members(params.host_port)}
+
+
 class Tile(wiring.Component):
-    """A processing-near-memory tile behind an AXI4-Lite port, in front of an AXI4 memory.
+    """A processing-near-memory tile behind an AXI4-Lite port, in front of its memory.
 
     The golden model is :class:`golden.tile.GoldenTile`.
 
@@ -35,7 +47,9 @@ class Tile(wiring.Component):
     Members
     -------
     s_axi_* : AXI4-Lite subordinate, the registers of :mod:`spec.registers`
-    m_axi_* : AXI4 manager, the memory
+    m_axi_* : AXI4 manager, the memory; where the memory is native, instead:
+    dram_* : the command and data port of the pseudo-channel; see :mod:`hdl.dram_port`
+    s_mem_axi_* : AXI4 subordinate, the host's port to the memory
     interrupt : level, high while an enabled event is pending
     """
 
@@ -45,8 +59,8 @@ class Tile(wiring.Component):
         self.params = params
         super().__init__({
             **lite_members(REGISTER_ADDRESS_BITS),
-            **read_members(params.axi4),
-            **write_members(params.axi4),
+            **(_native_members(params) if params.native else
+               read_members(params.axi4) | write_members(params.axi4)),
             "interrupt": Out(1),
         })
 
@@ -56,10 +70,8 @@ class Tile(wiring.Component):
         m.submodules.register_file = registers = RegisterFile(params.register_file)
         m.submodules.command_checker = checker = CommandChecker(params.command_checker)
         m.submodules.sequencer = sequencer = Sequencer(params.sequencer)
-        m.submodules.axi4_reader = reader = Axi4Reader(params.axi4)
-        m.submodules.axi4_writer = writer = Axi4Writer(params.axi4)
         m.submodules.result_packer = packer = ResultPacker(params.result_packer)
-        self._connect_ports(m, registers, reader, writer)
+        self._connect_ports(m, registers)
 
         # Commands.
         wiring.connect(m, registers.commands, checker.i)
@@ -73,11 +85,8 @@ class Tile(wiring.Component):
         ]
 
         # Memory.
-        wiring.connect(m, sequencer.read, reader.i)
-        wiring.connect(m, reader.o, sequencer.atoms)
-        wiring.connect(m, sequencer.write, writer.i)
-        wiring.connect(m, writer.done, sequencer.written)
-        wiring.connect(m, packer.o, writer.data)
+        memory = self._native_memory if params.native else self._axi4_memory
+        memory(m, registers, sequencer, packer)
         wiring.connect(m, sequencer.pack, packer.command)
         busy = checker.busy | sequencer.busy
         m.d.comb += [
@@ -91,13 +100,63 @@ class Tile(wiring.Component):
         self._columns(m, sequencer, packer)
         return m
 
-    def _connect_ports(self, m, registers, reader, writer):
+    def _connect_ports(self, m, *units):
         """Join each bus port of the tile to the unit that has a port of that name."""
-        for unit in (registers, reader, writer):
+        for unit in units:
             for name, member in unit.signature.members.items():
                 if name in self.signature.members:
                     inner, outer = getattr(unit, name), getattr(self, name)
                     m.d.comb += outer.eq(inner) if member.flow is Out else inner.eq(outer)
+
+    def _axi4_memory(self, m, registers, sequencer, packer):
+        """An AXI4 manager."""
+        m.submodules.axi4_reader = reader = Axi4Reader(self.params.axi4)
+        m.submodules.axi4_writer = writer = Axi4Writer(self.params.axi4)
+        self._connect_ports(m, reader, writer)
+        wiring.connect(m, sequencer.read, reader.i)
+        wiring.connect(m, reader.o, sequencer.atoms)
+        wiring.connect(m, sequencer.write, writer.i)
+        wiring.connect(m, writer.done, sequencer.written)
+        wiring.connect(m, packer.o, writer.data)
+
+    def _native_memory(self, m, registers, sequencer, packer):
+        """The controller of the pseudo-channel, which the host shares."""
+        params = self.params
+        m.submodules.region_reader = reader = RegionReader(params.axi4)
+        m.submodules.region_writer = writer = RegionWriter(params.axi4)
+        m.submodules.host_port = host = HostPort(params.host_port)
+        m.submodules.memory_controller = controller = MemoryController(params.memory_controller)
+        self._connect_ports(m, controller, host)
+        inline = params.memory_controller.ecc_inline
+        memory = self._inline_ecc(m, controller) if inline else controller
+        wiring.connect(m, sequencer.read, reader.i)
+        wiring.connect(m, reader.request, memory.tile_read)
+        wiring.connect(m, memory.tile_data, sequencer.atoms)
+        wiring.connect(m, sequencer.write, writer.i)
+        wiring.connect(m, packer.o, writer.data)
+        wiring.connect(m, writer.write, memory.tile_write)
+        wiring.connect(m, memory.tile_written, writer.written)
+        wiring.connect(m, host.read, memory.host_read)
+        wiring.connect(m, memory.host_data, host.data)
+        wiring.connect(m, host.write, memory.host_write)
+        wiring.connect(m, memory.host_written, host.written)
+        wrong = memory.uncorrectable
+        m.d.comb += [
+            # A native write has no answer that could be a fault.
+            sequencer.written.valid.eq(writer.done.valid),
+            registers.corrected.eq(memory.corrected),
+            registers.uncorrectable.valid.eq(wrong.valid),
+            registers.uncorrectable.payload.eq(wrong.payload << params.axi4.offset_bits),
+        ]
+
+    def _inline_ecc(self, m, controller):
+        """What makes and checks the check bits that the controller does not see."""
+        m.submodules.inline_ecc = ecc = InlineEcc(self.params.memory_controller.inline_ecc)
+        for who in ("tile", "host"):
+            for name in ("read", "data", "write", "written"):
+                wiring.connect(m, getattr(ecc, f"memory_{who}_{name}"),
+                               getattr(controller, f"{who}_{name}"))
+        return ecc
 
     def _columns(self, m, sequencer, packer):
         """Buffers, decoders and columns, in step with the sequencer's beats."""

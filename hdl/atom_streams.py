@@ -1,0 +1,22 @@
+"""Payloads of the streams of atoms, whatever memory is behind them.
+
+``params`` is any record with ``index_bits`` and ``atom_bits``.
+"""
+
+from amaranth.lib import data
+
+__all__ = ["FAULT_BITS", "atom_layout", "write_layout"]
+
+# Width of a spec.memory_units.ReadFault.
+FAULT_BITS = 2
+
+
+def atom_layout(params) -> data.StructLayout:
+    """An atom as read, and its :class:`spec.memory_units.ReadFault`."""
+    return data.StructLayout({"data": params.atom_bits, "fault": FAULT_BITS})
+
+
+def write_layout(params) -> data.StructLayout:
+    """An atom to write; bytes whose ``strobe`` is 0 stay as they are."""
+    return data.StructLayout({"index": params.index_bits, "data": params.atom_bits,
+                              "strobe": params.atom_bits // 8})

@@ -1,0 +1,248 @@
+"""Host port: the AXI4 subordinate through which the host reads and writes the memory."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.wiring import In, Out
+
+from hdl.atom_streams import atom_layout, write_layout
+from hdl.axi4 import RESPONSE_DECERR, RESPONSE_OKAY, RESPONSE_SLVERR, subordinate_members
+from hdl.burst_beats import burst_beats
+from hdl.pipeline import flow
+from hdl.skid_buffer import SkidBuffer
+from spec.memory_units import HostPortParams, ReadFault
+from spec.units import SkidBufferParams
+
+__all__ = ["HostPort"]
+
+LONGEST_BURST = 256
+
+
+class HostPort(wiring.Component):
+    """Bursts to single reads and writes of atoms, and their answers to responses.
+
+    Bursts are INCR, WRAP and FIXED with 1 to 256 beats of any size up to the atom, from any
+    address. Every read beat asks for its atom, also where the beat before had the same; R carries
+    the whole atom. Every write beat writes the bytes of its strobes; one without strobes writes
+    nothing. Write strobes are taken as they are: the standard asks the manager to set none outside
+    the beat's byte lanes. Exclusive accesses are not supported and answer OKAY.
+
+    :Order: responses come in the order of the addresses of their channel, whatever the IDs. Writes
+        leave in the order of their beats; B follows when all of its burst are written. Reads and
+        writes that are under way at once are unordered. Neither channel ever waits for the other,
+        but for the ``read`` stream.
+    :Timing: one beat per cycle, also from burst to burst, while ``read_beats`` and
+        ``write_bursts`` cover the memory's latency. From AR to ``read`` 3 cycles, from ``data`` to
+        R 1 (2 with ``secded``); from AW and W to ``write`` 3, from ``written`` to B 2. No
+        output follows an input combinationally.
+    :Errors: a beat at or above ``memory_atoms`` reads as zero with DECERR, or is dropped and
+        its burst answers DECERR; the memory is asked for nothing. A fault of a read answers SLVERR
+        with its beat. A size above the atom, a wrapping burst whose length is not 2, 4, 8 or 16 or
+        whose start is not aligned, and a WLAST that does not fit AWLEN are not detected. A burst
+        may cross 4096-byte boundaries; one that passes the last address goes on outside.
+    :Source: ARM IHI 0022, AMBA AXI and ACE protocol specification, chapter A3.
+
+    With ``ecc = "secded"`` only whole atoms can be written. A beat with some strobes waits until
+    all writes before it are written, reads its atom through ``read``, merges, and writes all of
+    it; a fault of this read answers SLVERR with the burst and leaves the atom as it was. Read
+    beats are asked for only while there is room for their answers, so that a host that takes no
+    read data cannot stop its own writes.
+
+    Members
+    -------
+    s_mem_axi_* : AXI4 subordinate
+    read : stream of atom numbers
+    data : stream of ``data`` and ``fault``, in the order of ``read``
+    write : stream of ``index``, ``data`` and ``strobe``; writes of one atom must take effect in
+        order
+    written : one per write, in order, when every later read sees it; its payload means nothing
+    """
+
+    def __init__(self, params: HostPortParams):
+        if not isinstance(params, HostPortParams):
+            raise TypeError(f"HostPort needs HostPortParams, not {params!r}")
+        self.params = params
+        super().__init__({
+            **subordinate_members(params),
+            "read": Out(stream.Signature(params.index_bits)),
+            "data": In(stream.Signature(atom_layout(params))),
+            "write": Out(stream.Signature(write_layout(params))),
+            "written": In(flow(1)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        merge = _Merge(self.params)
+        self._writes(m, merge)
+        self._reads(m, merge)
+        return m
+
+    def _reads(self, m, merge):
+        """AR, the requests, and R."""
+        params = self.params
+        beat = burst_beats(m, self, "ar")
+
+        # Beats that are not answered, in order, among them the one read of a merge.
+        layout = data.StructLayout({"id": params.ID_BITS, "last": 1, "outside": 1, "merge": 1})
+        m.submodules.asked = asked = SyncFIFOBuffered(
+            width=layout.size, depth=params.read_beats + merge.possible)
+        entry, head = Signal(layout), data.View(layout, asked.r_data)
+        free = Signal()
+        can_ask = ~self.read.valid | self.read.ready
+        m.d.comb += [
+            merge.granted.eq(merge.wanted & can_ask),
+            beat.take.eq(beat.valid & free & ~merge.granted & (beat.outside | can_ask)),
+            asked.w_en.eq(beat.take | merge.granted),
+            entry.eq(Cat(beat.id, beat.last, beat.outside & ~merge.granted, merge.granted)),
+            asked.w_data.eq(entry),
+        ]
+        with m.If(can_ask):
+            m.d.sync += [
+                self.read.valid.eq(beat.take & ~beat.outside | merge.granted),
+                self.read.payload.eq(Mux(merge.granted, merge.index, beat.index)),
+            ]
+
+        # Answers: of the memory, or where there is none.
+        answer = data.StructLayout({
+            "id": params.ID_BITS, "data": params.atom_bits, "resp": 2, "last": 1})
+        atom = self.data.payload
+        response = Mux(head.outside, RESPONSE_DECERR,
+                       Mux(atom.fault == ReadFault.NONE, RESPONSE_OKAY, RESPONSE_SLVERR))
+        payload = Signal(answer)
+        valid, ready = Signal(), Signal()
+        leaves = self.s_mem_axi_rvalid & self.s_mem_axi_rready
+        m.d.comb += [
+            payload.id.eq(head.id),
+            payload.data.eq(Mux(head.outside, 0, atom.data)),
+            payload.resp.eq(response),
+            payload.last.eq(head.last),
+            valid.eq(asked.r_rdy & ~head.merge & (head.outside | self.data.valid)),
+            merge.came.eq(asked.r_rdy & head.merge & self.data.valid),
+            self.data.ready.eq(asked.r_rdy & ~head.outside & (head.merge | ready)),
+            asked.r_en.eq(valid & ready | merge.came),
+        ]
+        if merge.possible:
+            # A merge's answer must never stand behind one that the host does not take.
+            m.submodules.answers = answers = SyncFIFOBuffered(
+                width=answer.size, depth=params.read_beats)
+            m.d.comb += [
+                answers.w_data.eq(payload), answers.w_en.eq(valid), ready.eq(answers.w_rdy),
+                self.s_mem_axi_rvalid.eq(answers.r_rdy), answers.r_en.eq(self.s_mem_axi_rready),
+            ]
+            leaving = data.View(answer, answers.r_data)
+            reserved = Signal(range(params.read_beats + 1))
+            m.d.comb += free.eq(reserved != params.read_beats)
+            m.d.sync += reserved.eq(reserved + beat.take - leaves)
+        else:
+            m.submodules.answers = answers = SkidBuffer(SkidBufferParams(bits=answer.size))
+            m.d.comb += [
+                answers.i.payload.eq(payload), answers.i.valid.eq(valid),
+                ready.eq(answers.i.ready), self.s_mem_axi_rvalid.eq(answers.o.valid),
+                answers.o.ready.eq(self.s_mem_axi_rready), free.eq(asked.w_rdy),
+            ]
+            leaving = data.View(answer, answers.o.payload)
+        m.d.comb += [
+            self.s_mem_axi_rid.eq(leaving.id),
+            self.s_mem_axi_rdata.eq(leaving.data),
+            self.s_mem_axi_rresp.eq(leaving.resp),
+            self.s_mem_axi_rlast.eq(leaving.last),
+        ]
+
+    def _writes(self, m, merge):
+        """AW, W, the writes, and B."""
+        params = self.params
+        beat = burst_beats(m, self, "aw")
+        layout = data.StructLayout({"data": params.atom_bits, "strobe": params.atom_bits // 8})
+        m.submodules.w = w = SkidBuffer(SkidBufferParams(bits=layout.size))
+        m.d.comb += [
+            w.i.payload.eq(Cat(self.s_mem_axi_wdata, self.s_mem_axi_wstrb)),
+            w.i.valid.eq(self.s_mem_axi_wvalid),
+            self.s_mem_axi_wready.eq(w.i.ready),
+            w.o.ready.eq(beat.take),
+        ]
+        atom = data.View(layout, w.o.payload)
+
+        # Bursts whose data have come, each with its response and the number of its writes.
+        count = range(LONGEST_BURST + 1)
+        ended = data.StructLayout({"id": params.ID_BITS, "resp": 2, "writes": count})
+        m.submodules.ended = bursts = SyncFIFOBuffered(
+            width=ended.size, depth=params.write_bursts)
+        entry, head = Signal(ended), data.View(ended, bursts.r_data)
+        # Writes that are not written, and written ones whose burst is not answered: at most those
+        # of the bursts that have ended, and of the one whose data come.
+        number = range((params.write_bursts + 1) * LONGEST_BURST + 1)
+        unwritten, unanswered = Signal(number), Signal(number)
+
+        ready = Signal()
+        dropped, sent = beat.outside | ~atom.strobe.any(), Signal()
+        part = ~dropped & ~atom.strobe.all() if merge.possible else Const(0)
+        merging = Signal()
+        good = self.data.payload.fault == ReadFault.NONE
+        can_send = ~self.write.valid | self.write.ready
+        m.d.comb += [
+            ready.eq(beat.valid & w.o.valid & (~beat.last | bursts.w_rdy)),
+            merge.wanted.eq(ready & part & ~merging & (unwritten == 0)),
+            merge.index.eq(beat.index),
+            beat.take.eq(merge.came | ready & ~part & (dropped | can_send)),
+            sent.eq(beat.take & ~dropped & (~merge.came | good)),
+        ]
+        with m.If(merge.granted):
+            m.d.sync += merging.eq(1)
+        with m.Elif(merge.came):
+            m.d.sync += merging.eq(0)
+        with m.If(can_send):
+            m.d.sync += self.write.valid.eq(sent)
+            m.d.sync += self.write.payload.index.eq(beat.index)
+            if merge.possible:
+                m.d.sync += self.write.payload.strobe.eq(-1)
+                for byte in range(params.atom_bits // 8):
+                    m.d.sync += self.write.payload.data.word_select(byte, 8).eq(
+                        Mux(atom.strobe[byte], atom.data.word_select(byte, 8),
+                            self.data.payload.data.word_select(byte, 8)))
+            else:
+                m.d.sync += [self.write.payload.strobe.eq(atom.strobe),
+                             self.write.payload.data.eq(atom.data)]
+
+        writes, response = Signal(count), Signal(2)
+        m.d.comb += [
+            entry.id.eq(beat.id),
+            entry.resp.eq(response | Mux(beat.outside, RESPONSE_DECERR, 0)
+                          | Mux(merge.came & ~good, RESPONSE_SLVERR, 0)),
+            entry.writes.eq(writes + sent),
+            bursts.w_data.eq(entry),
+            bursts.w_en.eq(beat.take & beat.last),
+        ]
+        with m.If(beat.take):
+            m.d.sync += [
+                writes.eq(Mux(beat.last, 0, entry.writes)),
+                response.eq(Mux(beat.last, RESPONSE_OKAY, entry.resp)),
+            ]
+
+        answer = Signal()
+        m.d.comb += [
+            answer.eq(bursts.r_rdy & (unanswered >= head.writes)
+                      & (~self.s_mem_axi_bvalid | self.s_mem_axi_bready)),
+            bursts.r_en.eq(answer),
+        ]
+        m.d.sync += [
+            unwritten.eq(unwritten + sent - self.written.valid),
+            unanswered.eq(unanswered + self.written.valid - Mux(answer, head.writes, 0)),
+        ]
+        with m.If(self.s_mem_axi_bready):
+            m.d.sync += self.s_mem_axi_bvalid.eq(0)
+        with m.If(answer):
+            m.d.sync += [
+                self.s_mem_axi_bvalid.eq(1),
+                self.s_mem_axi_bid.eq(head.id),
+                self.s_mem_axi_bresp.eq(head.resp),
+            ]
+
+
+class _Merge:
+    """What the two directions tell each other about the read of a read-modify-write."""
+
+    def __init__(self, params: HostPortParams):
+        self.possible = params.ecc == "secded"
+        self.wanted, self.granted, self.came = (
+            Signal(name=f"merge_{name}") for name in ("wanted", "granted", "came"))
+        self.index = Signal(params.index_bits, name="merge_index")
