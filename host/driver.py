@@ -31,12 +31,14 @@ class WrongTile(RuntimeError):
 
 
 class CommandFailed(RuntimeError):
-    """A command ended with an error."""
+    """A command ended with an error; with ``ErrorCode.ECC``, ``address`` is the first byte address
+    of an uncorrectable atom, or None when the tile has none."""
 
-    def __init__(self, code: ErrorCode, tag: int):
-        self.code, self.tag = code, tag
+    def __init__(self, code: ErrorCode, tag: int, address: int | None = None):
+        self.code, self.tag, self.address = code, tag, address
+        place = "" if address is None else f"; the first such atom is at {address:#x}"
         super().__init__(f"command {tag} ended with error {code.value} ({code.name}): "
-                         f"{ERROR_MEANINGS[code]}")
+                         f"{ERROR_MEANINGS[code]}{place}")
 
 
 @dataclass(frozen=True)
@@ -106,16 +108,29 @@ class Driver:
             await self.bus.wait()
 
     async def take_error(self) -> tuple[ErrorCode, int]:
-        """Return code and tag of the first command that failed, and clear them."""
+        """Return code and tag of the first command that failed, and clear them; what
+        :meth:`uncorrectable` tells is cleared as well."""
         error = await self.read("error")
         await self.write("clear", 1 << REGISTERS["clear"].field("error").offset)
         return ErrorCode(error & 0xFF), error >> 16
 
     async def check(self) -> None:
         """Raise :class:`CommandFailed` when a command has failed since the last check."""
+        address = await self.uncorrectable()
         code, tag = await self.take_error()
         if code != ErrorCode.NONE:
-            raise CommandFailed(code, tag)
+            raise CommandFailed(code, tag, address if code == ErrorCode.ECC else None)
+
+    async def uncorrectable(self) -> int | None:
+        """Return the byte address of the first atom with an uncorrectable word since the last
+        :meth:`take_error` or :meth:`check`; None when there was none."""
+        if not await self.read_field("status", "uncorrectable"):
+            return None
+        return await self.read("ecc_address_low") | await self.read("ecc_address_high") << 32
+
+    async def corrected(self) -> int:
+        """Return the words of memory that were corrected since :meth:`clear_counters`."""
+        return await self.read("ecc_corrected")
 
     async def clear_counters(self) -> None:
         """Set the counters to zero."""

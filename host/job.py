@@ -88,8 +88,12 @@ def gemv_job(tile: Tile, weights: NDArray[np.uint8], weight_scales: NDArray[Any]
         commands.append(Command(opcode=Opcode.GEMV, columns=columns, tag=len(commands), k=k,
                                 rows=rows, source=weights_at, other=results_at))
         passes.append((results_at, columns))
-    if end > 1 << tile.axi4.address_bits:
-        raise JobError(f"the job takes {end} bytes, more than the {1 << tile.axi4.address_bits} "
-                       f"that memory.address_bits = {tile.axi4.address_bits} can address")
+    if end > tile.memory_bytes:
+        inline = tile.native and tile.memory_controller.ecc_inline
+        limit = (f"memory.grade = {tile.grade.name!r} holds"
+                 f"{' beside inline check bits' if inline else ''}" if tile.grade else
+                 f"memory.address_bits = {tile.address_bits} can address")
+        raise JobError(f"the job takes {end} bytes, more than the {tile.memory_bytes} that "
+                       f"{limit}")
     image = np.frombuffer(b"".join(parts), np.uint8).copy()
     return GemvJob(tile=tile, image=image, commands=commands, passes=passes, rows=rows)

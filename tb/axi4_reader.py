@@ -4,6 +4,7 @@ import cocotb
 from cocotbext.axi import AxiRamRead, AxiResp
 
 from golden.burst_splitter import burst_splitter
+from spec.memory_units import ReadFault
 from spec.units import Axi4Params
 from tb.axi import ADDRESS_FIELDS, Watch, quiet, read_bus
 from tb.bench import Bench, Scoreboard, params_from_environment
@@ -12,7 +13,8 @@ from tb.buses import pauses
 from tb.packing import fields
 from tb.structure import check_registered
 
-__all__ = ["errors", "most_outstanding", "one_atom_per_cycle", "random_regions", "registered"]
+__all__ = ["errors", "most_outstanding", "one_atom_per_cycle", "random_regions", "registered",
+           "timeouts"]
 
 
 class _Memory(AxiRamRead):
@@ -48,11 +50,22 @@ class _Reading:
         self.source = self.bench.source(idle=idle)
         self.atoms, self.bursts = Scoreboard("o"), Scoreboard("m_axi_ar")
         self.bench.scoreboards.append(self.bursts)
-        self.sink = self.bench.sink(self.atoms, stall=stall)
+        self.sink = self.bench.sink(self.atoms, stall=stall, take=self._atom)
         self.memory = _Memory(dut, self.bench, params, memory_stall)
         self.requests = Watch(self.bench, "m_axi_ar", ADDRESS_FIELDS, took=self._asked)
         self.answers = Watch(self.bench, "m_axi_r", ("data", "resp", "last"), took=self._answered)
         self.outstanding = self.most = 0
+        self.given_up = 0
+
+    def _atom(self, atom):
+        """Once one of the atoms expected was given up, so are all, with any data."""
+        if atom >> self.params.atom_bits == ReadFault.TIMEOUT:
+            assert self.atoms.expected, "an atom was given up that nobody asked for"
+            self.atoms.expected.popleft()
+            self.given_up += 1
+        else:
+            assert not self.given_up, "a good atom among those given up"
+            self.atoms.check(atom)
 
     def _asked(self, request):
         params = self.params
@@ -79,11 +92,35 @@ class _Reading:
                     AxiResp.OKAY if rng.random() >= errors
                     else rng.choice((AxiResp.SLVERR, AxiResp.DECERR)))
             value = int.from_bytes(self.memory.read(atom * size, size), "little")
-            error = self.memory.responses[atom] != AxiResp.OKAY
-            self.atoms.expect(fields((value, params.atom_bits), (error, 1)), f"atom {atom}")
+            fault = (ReadFault.NONE if self.memory.responses[atom] == AxiResp.OKAY
+                     else ReadFault.RESPONSE)
+            self.atoms.expect(fields((value, params.atom_bits), (fault, 2)), f"atom {atom}")
         for first, beats in burst_splitter(index, atoms, params):
             self.bursts.expect((first * size, beats), f"{atoms} atoms from {index}")
         return atoms
+
+    async def steps(self, cycles):
+        """Go through cycles in which nothing need move."""
+        for _ in range(cycles):
+            self.bench.moved = -1
+            await self.bench.step()
+
+    async def gives_up(self, moved):
+        """Expect that everything expected is given up, ``timeout_cycles`` cycles after the memory
+        last moved; its bursts that were not asked for must never be."""
+        limit = self.params.timeout_cycles
+        count = len(self.atoms.expected)
+        while not self.given_up:
+            await self.steps(1)
+            assert self.bench.cycle <= moved + limit + 8, "not given up in time"
+        assert self.bench.cycle > moved + limit, "given up too early"
+        while self.atoms.expected:
+            await self.steps(1)
+        assert self.given_up >= count - 2
+        asked = int(self.requests.refused is not None)
+        while len(self.bursts.expected) > asked:
+            self.bursts.expected.pop()
+        self.given_up = 0
 
     async def end(self, at_least):
         """Wait for everything, and check that it came."""
@@ -153,6 +190,47 @@ async def one_atom_per_cycle(dut):
     asked = [cycle for cycle, _ in reading.requests.taken]
     late = [(end, ask) for end, ask in zip(ends, asked[1:], strict=False) if ask > end + 2]
     assert not late, f"ends of bursts, and when the next was asked for: {late}"
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+@cocotb.parametrize(channel=["ar", "r"])
+async def timeouts(dut, channel):
+    """A memory that takes no request, or stops in the middle of a burst: what is owed is given up
+    in time, of two regions at once and again of the next; the answers that come later are dropped,
+    and a region that is asked for meanwhile is right."""
+    reading = _Reading(dut, stall=0.1)
+    params, bench = reading.params, reading.bench
+    paused = getattr(reading.memory, f"{channel}_channel")
+    await bench.start()
+    reading.send(*random_region(bench.rng, params, 40))
+    await bench.drain(at_least=0)
+    for late in (False, True):
+        first = bench.rng.randrange(1 << params.index_bits - 8)
+        if channel == "ar":
+            paused.pause = True
+            await reading.steps(2)
+        reading.send(first, 4 * params.burst_atoms + 3)
+        reading.send(first + 7, 5)
+        while channel == "r" and len(reading.answers.taken) % params.burst_atoms != (
+                params.burst_atoms // 2):
+            await reading.steps(1)
+        paused.pause = True
+        await reading.steps(10)
+        moved = max((cycle for watch in (reading.requests, reading.answers)
+                     for cycle, _ in watch.taken[-1:]), default=0)
+        if channel == "ar":
+            moved = max(moved, reading.requests.offers[-1])
+        await reading.gives_up(moved)
+        count = reading.send(first + 3, 2 * params.burst_atoms)
+        if late:
+            await reading.gives_up(bench.cycle)
+            count = reading.send(first + 3, 2 * params.burst_atoms)
+        await reading.steps(params.timeout_cycles // 2)
+        assert len(reading.atoms.expected) == count, "an answer while the memory gave none"
+        paused.pause = False
+        count = reading.send(first, 40)
+        await bench.drain(at_least=0)
+        assert reading.outstanding == 0 and not reading.given_up
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")

@@ -4,6 +4,7 @@ import cocotb
 from cocotbext.axi import AxiRamWrite, AxiResp
 
 from golden.burst_splitter import burst_splitter
+from spec.memory_units import ReadFault
 from spec.units import Axi4Params
 from tb.axi import ADDRESS_FIELDS, Watch, quiet, write_bus
 from tb.bench import Bench, Scoreboard, params_from_environment
@@ -12,7 +13,7 @@ from tb.buses import pauses
 from tb.structure import check_registered
 
 __all__ = ["errors", "late_addresses", "most_outstanding", "one_atom_per_cycle",
-           "random_regions", "registered"]
+           "random_regions", "registered", "timeouts"]
 
 PAGE = 4096
 
@@ -61,6 +62,7 @@ class _Writing:
         self.open = []
         self.bursts_sent = 0
         self.answers_due = []
+        self.given_up = []
         self.most = 0
 
     def _offered(self, request):
@@ -87,10 +89,26 @@ class _Writing:
         assert beat["strb"] == (1 << self.params.atom_bits // 8) - 1
         assert beat["last"] == (self.left == 0), "wlast is not on the last beat of its burst"
 
-    def _done(self, failed):
-        """A region ended: all its responses must have come, and none of the next."""
+    def _done(self, fault):
+        """A region ended: all its responses must have come, and none of the next; or it was given
+        up."""
+        if fault == ReadFault.TIMEOUT:
+            self._give_up()
         assert len(self.answers.taken) == self.answers_due.pop(0), "done before all responses"
-        self.done.check(failed)
+        self.done.check(fault)
+
+    def _give_up(self):
+        """The only region expected was given up: all its atoms are taken, and its bursts that were
+        not asked for must never be. What it leaves in memory is not known."""
+        assert len(self.answers_due) == 1 and not self.data.items, "given up before its atoms came"
+        unasked = len(self.bursts.expected)
+        self.bursts.expected.clear()
+        self.bursts_sent -= unasked
+        self.answers_due = [len(self.answers.taken)]
+        self.done.expected.clear()
+        self.done.expect(int(ReadFault.TIMEOUT))
+        self.asked_atoms = len(self.data.taken)
+        self.given_up.append(self.bench.cycle)
 
     def _page(self, address):
         """What memory must hold around ``address``: random bytes at first."""
@@ -123,7 +141,19 @@ class _Writing:
             failed |= first * size in self.memory.responses
         self.bursts_sent += len(bursts)
         self.answers_due.append(self.bursts_sent)
-        self.done.expect(int(failed), f"{atoms} atoms from {index}")
+        fault = ReadFault.RESPONSE if failed else ReadFault.NONE
+        self.done.expect(int(fault), f"{atoms} atoms from {index}")
+
+    async def steps(self, cycles):
+        """Go through cycles in which nothing need move."""
+        for _ in range(cycles):
+            self.bench.moved = -1
+            await self.bench.step()
+
+    async def ends(self):
+        """Wait for the ends of all regions."""
+        while self.done.expected:
+            await self.steps(1)
 
     async def end(self, regions):
         """Wait for everything, and compare all memory that was touched or could have been."""
@@ -206,6 +236,45 @@ async def one_atom_per_cycle(dut):
     late = [(answer, offer) for answer, offer in zip(answers, writing.requests.offers[1:],
                                                      strict=False) if offer > answer + 2]
     assert not late, f"responses, and when the next burst was asked for: {late}"
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+@cocotb.parametrize(stuck=["aw", "w", "aw w", "b"])
+async def timeouts(dut, stuck):
+    """A memory that takes no address or no data, or answers nothing: the region is given up in
+    time, and so is the next; all their atoms are taken. A region that is asked for before the
+    memory goes on is written, and so are those behind it."""
+    writing = _Writing(dut)
+    params, bench, memory = writing.params, writing.bench, writing.memory
+    limit, size = params.timeout_cycles, 3 * params.burst_atoms + 2
+    dead, good = 1 << params.index_bits - 1, 5
+    await bench.start()
+    writing.send(good, 40)
+    await bench.drain(at_least=1)
+    for late in (False, True):
+        # Pages of the dead regions hold what was asked for before or after: not compared.
+        for channel in stuck.split():
+            getattr(memory, f"{channel}_channel").pause = True
+        for _ in range(1 + late):
+            count, sent = len(writing.given_up), bench.cycle
+            writing.send(dead, size)
+            await writing.ends()
+            assert len(writing.given_up) == count + 1, "a region ended that nobody wrote"
+            moved = (cycle for watch in (writing.requests, writing.beats, writing.answers)
+                     for cycle, _ in watch.taken[-1:])
+            time = writing.given_up[-1] - max(sent, *moved)
+            assert limit <= time <= limit + 40 + 2 * size, f"given up after {time} cycles"
+        writing.send(good, size)
+        await writing.steps(limit // 2)
+        assert writing.done.expected, "a region ended that nobody wrote"
+        for channel in stuck.split():
+            getattr(memory, f"{channel}_channel").pause = False
+        writing.send(good + 9, 60)
+        await bench.drain(at_least=0)
+    page = dead * params.atom_bits // 8
+    for base in [base for base in writing.pages if abs(base - page) <= PAGE]:
+        writing.pages[base][:] = memory.read(base, PAGE)
+    await writing.end(regions=1)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")

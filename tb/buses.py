@@ -1,4 +1,4 @@
-"""The tile's two buses in simulation: AXI4-Lite registers and AXI4 memory."""
+"""The tile's AXI buses in simulation: registers, AXI4 memory, the host's port to a native one."""
 
 import logging
 import warnings
@@ -11,10 +11,10 @@ with warnings.catch_warnings():
     # cocotbext-axi is written for cocotb 1.x and says so at import.
     warnings.simplefilter("ignore")
     from cocotbext.axi import (
-        AxiBus, AxiLiteBus, AxiLiteMaster, AxiResp, AxiSlave, MemoryRegion,
+        AxiBus, AxiLiteBus, AxiLiteMaster, AxiMaster, AxiResp, AxiSlave, MemoryRegion,
     )
 
-__all__ = ["BusError", "RegisterBus", "axi4_memory", "pauses"]
+__all__ = ["BusError", "HostBus", "RegisterBus", "axi4_memory", "idle_host_bus", "pauses"]
 
 # No register access takes longer.
 ANSWER_NS = 10_000
@@ -75,6 +75,34 @@ async def _answered(access, offset: int):
                              ) from None
 
 
+class HostBus:
+    """AXI4 manager at the host's port to a native memory; bytes of any length, from any address."""
+
+    def __init__(self, dut):
+        self.manager = AxiMaster(AxiBus.from_prefix(dut, "s_mem_axi"), dut.clk, dut.rst)
+        for side in (self.manager.write_if, self.manager.read_if):
+            side.log.setLevel(logging.ERROR)
+
+    async def read(self, address: int, length: int) -> bytes:
+        """Read bytes; ``BusError`` when the tile answers with an error."""
+        answer = await self.manager.read(address, length)
+        if answer.resp != AxiResp.OKAY:
+            raise BusError(f"read of {address:#x} answered {answer.resp.name}")
+        return bytes(answer.data)
+
+    async def write(self, address: int, data: bytes) -> None:
+        """Write bytes; ``BusError`` when the tile answers with an error."""
+        answer = await self.manager.write(address, data)
+        if answer.resp != AxiResp.OKAY:
+            raise BusError(f"write of {address:#x} answered {answer.resp.name}")
+
+
+def idle_host_bus(dut) -> None:
+    """Let the host ask for nothing at its port to a native memory."""
+    for name in ("awvalid", "wvalid", "bready", "arvalid", "rready"):
+        getattr(dut, f"s_mem_axi_{name}").value = 0
+
+
 class _FaultyMemory(MemoryRegion):
     """A memory some of whose atoms answer with an error."""
 
@@ -82,6 +110,14 @@ class _FaultyMemory(MemoryRegion):
         super().__init__(size)
         self.broken: set[range] = set()
         self.peer: AxiSlave | None = None
+
+    def place(self, address: int, data: bytes) -> None:
+        """Write bytes past the tile."""
+        self.mem[address:address + len(data)] = data
+
+    def contents(self) -> bytes:
+        """All bytes."""
+        return bytes(self.mem)
 
     def pause_reads(self, rng: Random, share: float) -> None:
         """From now on, pause the read data in ``share`` of the cycles."""

@@ -117,7 +117,7 @@ class _Checking:
         columns = rng.randrange(params.columns) + (not load)
         command = Command(opcode, columns=columns, tag=tag, k=k, rows=rows)
         sizes = command_sizes(command, params)
-        atoms = self.space // self.atom_bytes
+        atoms = params.memory_atoms
         total = sizes.source_atoms + sizes.other_atoms
         if total > atoms:
             return self.good()
@@ -152,7 +152,7 @@ class _Checking:
         """Change one thing that may, or may just not, break a limit."""
         params, rng, atom = self.params, self.rng, self.atom_bytes
         change = rng.choice(("opcode", "reserved", "unused", "columns", "k", "rows", "align",
-                             "high", "window", "window", "window", "loaded", "overlap",
+                             "high", "window", "window", "window", "end", "loaded", "overlap",
                              "overlap", "overlap"))
         side = rng.choice(("source", "other"))
         address = getattr(command, side)
@@ -184,6 +184,14 @@ class _Checking:
             command = self._with(command, **{side: address | 1 << bit})
         elif change == "window":
             window = self._window(command, window)
+        elif change == "end":
+            # The window is open beyond the memory; a region ends with it, or one atom behind.
+            window = (0, 2 * self.space - 1)
+            if command.k <= params.k_max and command.rows <= params.rows_max:
+                sizes = command_sizes(command, params)
+                atoms = sizes.source_atoms if side == "source" else sizes.other_atoms
+                start = (params.memory_atoms - atoms + rng.choice((0, 1))) * atom
+                command = self._with(command, **{side: max(0, start)})
         elif change == "loaded":
             column = rng.randrange(params.columns)
             loaded = [*loaded]

@@ -5,7 +5,7 @@ from collections import Counter, deque
 
 import cocotb
 
-from spec.commands import COMMAND_WORDS
+from spec.commands import COMMAND_WORDS, ErrorCode
 from spec.registers import COUNTERS, REGISTER_ADDRESS_BITS, REGISTERS
 from spec.units import RegisterFileParams
 from tb.axi import Watch
@@ -93,8 +93,9 @@ class _Access:
         self.model = RegisterModel(self.params)
         self.answered = Counter()
         self.new_write = self.new_read = None
-        self.next_ended = None
-        self.before = {"ended": None, "events": 0, "popped": 0, "busy": 0}
+        self.next_ended = self.next_uncorrectable = None
+        self.before = {"ended": None, "events": 0, "popped": 0, "busy": 0, "corrected": 0,
+                       "uncorrectable": None}
         self.interrupt = 0
 
     # The unit's other inputs.
@@ -104,16 +105,26 @@ class _Access:
         rng, dut = self.rng, self.dut
         ended = self.next_ended
         if ended is None and rng.random() < self.events / 4:
-            ended = (rng.getrandbits(16), rng.choice((0, 0, rng.randint(1, 11))),
+            ended = (rng.getrandbits(16), rng.choice((0, 0, rng.randint(1, max(ErrorCode)))),
                      int(rng.random() < 0.4))
         self.next_ended = None
+        uncorrectable = self.next_uncorrectable
+        if uncorrectable is None and rng.random() < self.events / 8:
+            uncorrectable = rng.getrandbits(self.params.address_bits)
+        self.next_uncorrectable = None
         self.now = {"ended": ended, "events": sum((rng.random() < self.events) << place
                                                   for place in range(len(COUNTERS))),
-                    "busy": int(rng.random() < 0.5), "popped": 0}
+                    "busy": int(rng.random() < 0.5), "popped": 0,
+                    "corrected": rng.randint(0, 8) if rng.random() < self.events else 0,
+                    "uncorrectable": uncorrectable}
         tag, error, fence = ended or (rng.getrandbits(16), rng.getrandbits(8), 1)
         dut.ended__valid.value = int(ended is not None)
         dut.ended__payload.value = fields((tag, 16), (error, 8), (fence, 1))
         dut.events.value = self.now["events"]
+        dut.corrected.value = self.now["corrected"]
+        dut.uncorrectable__valid.value = int(uncorrectable is not None)
+        dut.uncorrectable__payload.value = (
+            rng.getrandbits(self.params.address_bits) if uncorrectable is None else uncorrectable)
         dut.busy.value = self.now["busy"]
 
     def sample(self, cycle):
@@ -285,14 +296,14 @@ async def full_queue(dut):
             access.read_name("status")
             await access.answers()
             status = access.r.taken[-1][1]["data"]
-            assert status >> 1 == (place >= depth - 1) | (place >= depth) << 1
+            assert status >> 1 & 3 == (place >= depth - 1) | (place >= depth) << 1
             writes, reads = writes + COMMAND_WORDS + 1, reads + 1
         access.queue.stall = 0.0
         await access.answers(idle_cycles=depth + 10)
         access.read_name("status")
         access.write_name("clear", 1)
         await access.answers()
-        assert access.r.taken[-1][1]["data"] >> 1 == 2
+        assert access.r.taken[-1][1]["data"] >> 1 & 3 == 2
         access.queue.stall = 1.0
         writes, reads = writes + 1, reads + 1
     await access.end(reads, writes)
@@ -324,8 +335,8 @@ async def orders(dut):
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")
 async def same_cycle(dut):
-    """An error, a fence and a clear of them in one cycle, and in the cycles around it: what came
-    in that cycle is kept."""
+    """An error, a fence, an uncorrectable atom and a clear of them in one cycle, and in the cycles
+    around it: what came in that cycle is kept."""
     access = _Access(dut, events=0.0)
     await access.bench.start()
     access.write_name("interrupt_enable", 3)
@@ -335,17 +346,20 @@ async def same_cycle(dut):
         for error in (0, 1, 2):
             for name in ("clear", "interrupt"):
                 access.next_ended = (0x1234, 5, 1)
+                access.next_uncorrectable = 0x120 + distance
                 await access.bench.step()
                 access.write_name(name, 3)
                 for step in range(8):
                     if step == distance:
                         access.next_ended = (0x2000 + distance, error, 1 - error // 2)
+                        access.next_uncorrectable = 0x340 if error else None
                     await access.bench.step()
-                for status in ("error", "interrupt", "fence_tag", "ended"):
+                for status in ("error", "interrupt", "fence_tag", "ended", "status",
+                               "ecc_address_low"):
                     access.read_name(status)
                 access.write_name("clear", 1)
                 await access.answers()
-                reads, writes = reads + 4, writes + 2
+                reads, writes = reads + 6, writes + 2
     await access.end(reads, writes + 1)
 
 
@@ -357,7 +371,8 @@ async def registered(dut):
         [f"s_axi_{name}" for name in (
             "awaddr", "awprot", "awvalid", "wdata", "wstrb", "wvalid", "bready", "araddr",
             "arprot", "arvalid", "rready")]
-        + ["commands__ready", "ended__payload", "ended__valid", "busy", "events"],
+        + ["commands__ready", "ended__payload", "ended__valid", "busy", "events", "corrected",
+           "uncorrectable__payload", "uncorrectable__valid"],
         [f"s_axi_{name}" for name in (
             "awready", "wready", "bresp", "bvalid", "arready", "rdata", "rresp", "rvalid")]
         + ["interrupt", "commands__valid", "window_base", "window_limit"],

@@ -13,6 +13,8 @@ OKAY, SLVERR = 0, 2
 BY_OFFSET = {register.offset: register for register in REGISTERS.values()}
 # Where the counters begin, and go when cleared; not 0 only in a unit built so for this purpose.
 COUNTER_START = int(os.environ.get("PNMTILE_COUNTER_START", "0"))
+# What the count of corrected words becomes when cleared, likewise.
+CORRECTED_START = int(os.environ.get("PNMTILE_CORRECTED_START", "0"))
 
 
 class RegisterModel:
@@ -24,6 +26,7 @@ class RegisterModel:
                        if register.access in ("rw", "w1c")}
         self.counters = dict.fromkeys(COUNTERS, COUNTER_START)
         self.high = self.refused = self.error = self.fence_tag = self.ended = 0
+        self.uncorrectable, self.corrected = None, 0
         # Commands in the queue at the last few edges, and whether one came or went: a queue may
         # show a change a cycle later.
         self.levels = deque([0] * 4, maxlen=4)
@@ -45,7 +48,8 @@ class RegisterModel:
             value = self.stored[name]
         elif name == "status":
             queued = {level > 0 for level in self.levels}
-            value = int(busy or queued == {True}) | (self.full() is True) << 1 | self.refused << 2
+            value = (int(busy or queued == {True}) | (self.full() is True) << 1 | self.refused << 2
+                     | (self.uncorrectable is not None) << 3)
             sure ^= (not busy and len(queued) == 2) | (self.full() is None) << 1
         elif name.removesuffix("_low") in COUNTERS:
             value = self.counters[name.removesuffix("_low")] & 0xFFFFFFFF
@@ -53,7 +57,10 @@ class RegisterModel:
             value = self.high
         else:
             value = {"identity": self.params.identity, "error": self.error,
-                     "fence_tag": self.fence_tag, "ended": self.ended}[name]
+                     "fence_tag": self.fence_tag, "ended": self.ended,
+                     "ecc_address_low": (self.uncorrectable or 0) & 0xFFFFFFFF,
+                     "ecc_address_high": (self.uncorrectable or 0) >> 32,
+                     "ecc_corrected": self.corrected}[name]
         return OKAY, value, sure
 
     def hold(self, offset):
@@ -78,6 +85,12 @@ class RegisterModel:
         clear = data & mask if name == "clear" else 0
         if clear & 1:
             self.refused = self.error = 0
+            self.uncorrectable = None
+        if clear & 2:
+            self.corrected = CORRECTED_START
+        self.corrected = min(self.corrected + inputs["corrected"], 0xFFFFFFFF)
+        if inputs["uncorrectable"] is not None and self.uncorrectable is None:
+            self.uncorrectable = inputs["uncorrectable"]
         if name == "doorbell":
             if accepted:
                 command = word((self.stored[f"command_{index}"]

@@ -7,6 +7,7 @@ import cocotb
 
 from golden.command_checker import command_sizes
 from spec.commands import Command, ErrorCode, Opcode
+from spec.memory_units import ReadFault
 from spec.units import SequencerParams
 from tb.bench import Bench, Scoreboard, params_from_environment, word
 from tb.burst_splitter import pack_region
@@ -14,6 +15,12 @@ from tb.command_checker import checked_fields
 from tb.packing import fields
 
 __all__ = ["errors", "full_rate", "late_padding", "longest", "random_commands", "room"]
+
+
+FAULTS = tuple(fault for fault in ReadFault if fault != ReadFault.NONE)
+READ_CODES = {ReadFault.NONE: ErrorCode.NONE, ReadFault.RESPONSE: ErrorCode.READ,
+              ReadFault.UNCORRECTABLE: ErrorCode.ECC, ReadFault.TIMEOUT: ErrorCode.TIMEOUT}
+WRITE_CODES = {**READ_CODES, ReadFault.RESPONSE: ErrorCode.WRITE}
 
 
 class _Releases:
@@ -158,12 +165,16 @@ class _Sequencing:
         self.loads.append(loads)
         self.atoms_left.append(atoms)
 
-    def _region(self, index, atoms, error):
-        """Expect a request for atoms; with ``error``, one of them is answered with one."""
+    def _region(self, index, atoms, fault):
+        """Expect a request for atoms; the first of them with a fault has this one."""
         bits, memory = self.checker.memory.atom_bits, self.checker.memory
-        broken = self.rng.randrange(len(atoms)) if error else None
-        self.regions.append([fields((atom, bits), (place == broken, 1))
-                             for place, atom in enumerate(atoms)])
+        faults = [ReadFault.NONE] * len(atoms)
+        if fault != ReadFault.NONE:
+            first = self.rng.randrange(len(atoms))
+            faults[first:] = self.rng.choices(tuple(ReadFault), k=len(atoms) - first)
+            faults[first] = fault
+        self.regions.append([fields((atom, bits), (kind, 2))
+                             for atom, kind in zip(atoms, faults, strict=True)])
         self.boards["read"].expect(pack_region(index, len(atoms), memory))
 
     def _values(self, command):
@@ -177,8 +188,8 @@ class _Sequencing:
             "source": source, "source_atoms": sizes.source_atoms,
             "other": other, "other_atoms": sizes.other_atoms}
 
-    def load(self, column, k, error=False):
-        """A LOAD; with ``error``, one of its atoms comes with one."""
+    def load(self, column, k, fault=ReadFault.NONE):
+        """A LOAD; the first of its atoms with a fault has this one."""
         params = self.params
         sizes, values = self._values(Command(Opcode.LOAD, columns=column, k=k))
         column_bits = max(1, (self.checker.columns - 1).bit_length())
@@ -189,14 +200,15 @@ class _Sequencing:
                  params.activation_scale_buffer.address_bits)):
             parts.append([self._use(name, (address, bits), (column, column_bits))
                           for address in range(count)])
-        broken = self.rng.choice((0, 1)) if error else None
-        for place, (name, atoms) in enumerate(zip(("source", "other"), parts, strict=True)):
-            self._region(values[name], atoms, place == broken)
-        self._send(values, (ErrorCode.READ if error else ErrorCode.NONE, 0),
-                   (column, 0 if error else k), len(parts[0]) + len(parts[1]))
+        faults = self.rng.choice(((fault, self.rng.choice(FAULTS)), (ReadFault.NONE, fault)))
+        for name, atoms, kind in zip(("source", "other"), parts,
+                                     faults if fault else (fault, fault), strict=True):
+            self._region(values[name], atoms, kind)
+        self._send(values, (READ_CODES[fault], 0),
+                   (column, 0 if fault else k), len(parts[0]) + len(parts[1]))
 
-    def gemv(self, columns, k, rows, read_error=False, write_error=False):
-        """A GEMV; with errors of the memory."""
+    def gemv(self, columns, k, rows, read_fault=ReadFault.NONE, write_fault=ReadFault.NONE):
+        """A GEMV; with faults of the memory."""
         params, checker = self.params, self.checker
         sizes, values = self._values(Command(Opcode.GEMV, columns=columns, k=k, rows=rows))
         scale_bits = params.weight_scale_buffer
@@ -226,14 +238,13 @@ class _Sequencing:
                                 (group == 0, 1),
                                 (last and group == groups - 1 and strip + slot < rows, 1)))
         assert len(atoms) == sizes.source_atoms
-        self._region(values["source"], atoms, read_error)
+        self._region(values["source"], atoms, read_fault)
         self.boards["write"].expect(pack_region(values["other"], sizes.other_atoms,
                                                 checker.memory))
         self.boards["pack"].expect(fields((rows, checker.rows_bits),
                                           (columns, checker.columns.bit_length())))
-        self.releases.writing.append((rows, int(write_error)))
-        error = (ErrorCode.READ if read_error else
-                 ErrorCode.WRITE if write_error else ErrorCode.NONE)
+        self.releases.writing.append((rows, int(write_fault)))
+        error = READ_CODES[read_fault] or WRITE_CODES[write_fault]
         self._send(values, (error, 0), atoms=len(atoms))
 
     def fence(self):
@@ -247,6 +258,10 @@ class _Sequencing:
         opcode = self.rng.choice((*Opcode, self.rng.getrandbits(8)))
         self._send({"opcode": int(opcode), "error": error}, (error, 0))
 
+    def _fault(self, share):
+        """A fault, in a share of the calls."""
+        return self.rng.choice(FAULTS) if self.rng.random() < share else ReadFault.NONE
+
     def random(self, errors=0.0):
         """Any command, short enough for a simulation."""
         rng, checker = self.rng, self.checker
@@ -259,16 +274,15 @@ class _Sequencing:
         k = min(checker.k_max, rng.choice((
             1, rng.randint(1, checker.lanes), group, group + 1, 2 * group, 3 * group - 1,
             rng.randint(1, 4 * group))))
-        failing = rng.random() < errors
         if kind < 0.45:
-            return self.load(rng.randrange(checker.columns), k, failing)
+            return self.load(rng.randrange(checker.columns), k, self._fault(errors))
         longest = max(checker.rows_per_strip, 400 // -(-k // checker.lanes))
         rows = min(longest, rng.choice((
             1, rng.randint(1, checker.rows_per_strip), checker.rows_per_strip,
             checker.rows_per_block, checker.rows_per_block + 1,
             rng.randint(1, 2 * checker.rows_per_block + 5))))
         return self.gemv(rng.randint(1, checker.columns), k, rows,
-                         failing and rng.random() < 0.6, failing and rng.random() < 0.6)
+                         self._fault(errors), self._fault(errors))
 
     async def end(self, at_least):
         """Wait for the ends of all commands; every atom was used in the cycle that took it."""
@@ -292,19 +306,21 @@ async def random_commands(dut, idle, stall):
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")
 async def errors(dut):
-    """Errors of reads and writes end their own command with the right code; a vector whose LOAD
-    failed counts as not loaded."""
+    """Faults of reads and writes end their own command with the right code, that of the first; a
+    vector whose LOAD failed counts as not loaded."""
     sequencing = _Sequencing(dut, 0.1, 0.3)
     checker = sequencing.checker
     for column in range(checker.columns):
         sequencing.load(column, checker.k_max)
-        sequencing.load(column, 1, error=True)
-    for read_error, write_error in ((1, 0), (0, 1), (1, 1), (0, 0)):
-        sequencing.gemv(checker.columns, 1, 3, read_error, write_error)
+        for fault in FAULTS:
+            sequencing.load(column, 1, fault)
+    for read_fault in ReadFault:
+        for write_fault in ReadFault:
+            sequencing.gemv(checker.columns, 1, 3, read_fault, write_fault)
     for _ in range(30):
         sequencing.random(errors=0.5)
     await sequencing.bench.start()
-    await sequencing.end(at_least=2 * checker.columns + 34)
+    await sequencing.end(at_least=4 * checker.columns + 46)
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")
@@ -353,7 +369,8 @@ async def late_padding(dut):
     sequencing = _Sequencing(dut, idle=0.95, stall=0.0)
     group = sequencing.checker.group
     for rows in range(1, sequencing.checker.rows_per_strip + 2):
-        sequencing.gemv(1, min(group, sequencing.checker.k_max), rows, write_error=rows == 2)
+        sequencing.gemv(1, min(group, sequencing.checker.k_max), rows,
+                        write_fault=ReadFault.RESPONSE if rows == 2 else ReadFault.NONE)
     await sequencing.bench.start()
     await sequencing.end(at_least=1)
 

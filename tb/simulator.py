@@ -165,7 +165,21 @@ def _run_tests(executable: Path, module: str, seed: int, environment: dict[str, 
     if not results.exists():
         raise SimulationFailed(f"the simulation ended without results (exit {code}); "
                                f"see {log}:\n{text[-2000:]}")
-    return BenchResult(tests=_read_results(results), log=text)
+    return BenchResult(tests=_with_errors(_read_results(results), text), log=text)
+
+
+def _with_errors(tests: dict[str, str | None], log: str) -> dict[str, str | None]:
+    """Results with what a C++ model said, in lines ``%Error: ...``, when it ended the simulation.
+
+    It belongs to the test that ran and to those that then could not run; when all had passed
+    before, to the last one.
+    """
+    errors = [line.removeprefix("%Error: ") for line in log.splitlines()
+              if line.startswith("%Error: ")]
+    if not errors or not tests:
+        return tests
+    ended = [name for name, text in tests.items() if text and "ended prematurely" in text]
+    return tests | dict.fromkeys(ended or [list(tests)[-1]], "\n".join(errors))
 
 
 def _read_results(results: Path) -> dict[str, str | None]:

@@ -11,7 +11,6 @@ from cocotb.triggers import ClockCycles, FallingEdge, First, RisingEdge
 
 from host.driver import Driver
 from spec.commands import ErrorCode
-from spec.description import Description
 from spec.tile import Tile
 from tb.bench import PERIOD_NS
 
@@ -19,8 +18,9 @@ __all__ = ["execute"]
 
 # Cycles between two looks at the counters, for the progress bar.
 WATCH_CYCLES = 20_000
-# A tile that does nothing for so many cycles never will. The memory answers within a hundred; what
-# takes the tile longest without an atom, the check of a command, takes less than that, too.
+# A tile that does nothing for so many cycles never will. The memory answers within a thousand, also
+# while it is refreshed; what takes the tile longest without an atom, the check of a command, takes
+# less than that, too.
 STUCK_CYCLES = 60_000
 COUNTERS = ("atoms_read_low", "atoms_written_low", "ended")
 
@@ -88,7 +88,7 @@ class _Registers:
 @cocotb.test()
 async def execute(dut):
     """Execute the commands of a job, each behind a fence, and write down what happened."""
-    tile = Tile(description=Description.model_validate_json(os.environ["PNMTILE_PARAMS"]))
+    tile = Tile.model_validate_json(os.environ["PNMTILE_PARAMS"])
     job = json.loads(Path(os.environ["PNMTILE_JOB"]).read_text())
     atoms = Path(job["atoms"])
     last = None
@@ -111,13 +111,21 @@ async def execute(dut):
     dut.rst.value = 0
     await driver.identify()
     await driver.open_window(0, job["bytes"])
-    errors = []
+    errors, uncorrectable = [], None
     for number, words in enumerate(job["commands"]):
         registers.idle = 0
         await driver.submit_words(tuple(words))
         await driver.fence(number & 0xFFFF)
+        if uncorrectable is None:
+            uncorrectable = await driver.uncorrectable()
         code, tag = await driver.take_error()
         if code != ErrorCode.NONE:
             errors.append((tag, code))
+    finished = getattr(dut, "finished", None)
+    while finished is not None and finished.value == 0:
+        await ClockCycles(dut.clk, WATCH_CYCLES)
+    await FallingEdge(dut.clk)
     counters = await driver.counters()
-    Path(job["answer"]).write_text(json.dumps({"errors": errors, "counters": asdict(counters)}))
+    Path(job["answer"]).write_text(json.dumps({
+        "errors": errors, "counters": asdict(counters), "corrected": await driver.corrected(),
+        "uncorrectable": uncorrectable}))

@@ -1,161 +1,21 @@
 """Bench of :class:`hdl.tile.Tile`: commands through the registers, memory compared byte by byte."""
 
-import os
-from random import Random
-
 import cocotb
 import numpy as np
-from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles, SimTimeoutError, with_timeout
 
-from golden.tile import GoldenTile
-from host.driver import Driver
-from host.layout import pack_activations, pack_weights
 from spec.commands import Command, ErrorCode, Opcode
-from spec.description import Description
-from spec.tile import Tile
-from tb.bench import PERIOD_NS, bench_seed
-from tb.buses import BusError, RegisterBus, axi4_memory
-from tb.operands import random_codes, scale_codes
+from tb.buses import BusError
+from tb.tile_model import TileBench, tile_from_environment
 
-__all__ = ["back_to_back", "bad_commands", "bus_errors", "queue", "random_operations",
-           "register_errors", "slow_memory"]
-
-# Simulated memory, and where the benches put things in it, as shares of its size.
-MEMORY_BYTES = 1 << 18
+__all__ = ["back_to_back", "bad_commands", "bus_errors", "host_accesses", "host_ends_of_memory",
+           "memory_faults", "queue", "random_operations", "register_errors", "slow_memory"]
 
 
-class TileBench:
-    """A tile between a driver and a memory, beside its golden twin on a copy of that memory."""
-
-    def __init__(self, dut, pause: float):
-        self.dut = dut
-        self.tile = Tile(description=Description.model_validate_json(
-            os.environ["PNMTILE_PARAMS"]))
-        self.random = Random(bench_seed())
-        self.rng = np.random.default_rng(bench_seed())
-        self.pause = pause
-        self.size = min(MEMORY_BYTES, 1 << self.tile.axi4.address_bits)
-        self.codes, self.scales = 0, self.size // 16
-        self.weights, self.results = self.size // 8, self.size // 2
-        self.tag = 0
-        self.failed: list[tuple[int, ErrorCode]] = []
-        self.commands = 0
-        self.atoms = 0
-
-    async def start(self):
-        """Clock, reset, buses, and the same random bytes in both memories."""
-        dut = self.dut
-        dut.rst.value = 1
-        Clock(dut.clk, PERIOD_NS, unit="ns").start()
-        self.memory = axi4_memory(dut, self.size, self.random, self.pause)
-        self.bus = RegisterBus(dut, self.random, self.pause)
-        await ClockCycles(dut.clk, 4)
-        dut.rst.value = 0
-        await ClockCycles(dut.clk, 2)
-        self.image = self.rng.integers(0, 256, self.size, dtype=np.uint8)
-        self.memory.mem[:] = self.image.tobytes()
-        self.golden = GoldenTile(self.tile, self.image)
-        self.driver = Driver(self.bus, self.tile)
-        await self.driver.identify()
-        await self.open_window(0, self.size)
-
-    async def open_window(self, base, limit):
-        """Open the window of both."""
-        await self.driver.open_window(base, limit)
-        self.golden.window_base, self.golden.window_limit = base, limit
-
-    def place(self, address, data):
-        """Write bytes into both memories."""
-        self.image[address:address + len(data)] = np.frombuffer(data, np.uint8)
-        self.memory.mem[address:address + len(data)] = data
-
-    async def command(self, **fields):
-        """Give a command to both; return the golden's error code."""
-        self.tag = (self.tag + 1) & 0xFFFF
-        words = Command(tag=self.tag, **fields).pack()
-        error = self.golden.execute(words)
-        if error != ErrorCode.NONE:
-            self.failed.append((self.tag, error))
-        else:
-            self.atoms += self.atoms_of(**fields)
-        await self.within(self.driver.submit_words(words))
-        self.commands += 1
-        return error
-
-    def atoms_of(self, opcode, k=0, rows=0, **fields):
-        """Atoms that a good command moves."""
-        tile = self.tile
-        return {Opcode.LOAD: tile.k_atoms(k) + tile.activation_scale_atoms(k),
-                Opcode.GEMV: tile.weight_stream_atoms(rows, k) + tile.result_atoms(rows)
-                }.get(opcode, 0)
-
-    async def within(self, action):
-        """Let the host do something; fail when the tile cannot possibly still be busy."""
-        cycles = 5_000 + 20 * self.atoms
-        try:
-            return await with_timeout(action, cycles * PERIOD_NS, "ns")
-        except SimTimeoutError:
-            raise AssertionError(f"the tile hangs: the host waited for {cycles} cycles") from None
-
-    async def fence(self, tag):
-        """Wait until all commands have ended."""
-        await self.within(self.driver.fence(tag))
-
-    async def compare(self):
-        """Wait for all commands; errors and every byte of memory must agree."""
-        self.tag = (self.tag + 1) & 0xFFFF
-        await self.fence(self.tag)
-        assert await self.driver.read("fence_tag") == self.tag
-        code, tag = await self.driver.take_error()
-        expected = self.failed[0] if self.failed else (0, ErrorCode.NONE)
-        assert (tag, code) == expected, f"error {code!r} of {tag}, must be {expected}"
-        self.failed = []
-        self.commands += 1
-        assert await self.driver.read("ended") == self.commands
-        got = np.frombuffer(bytes(self.memory.mem), np.uint8)
-        wrong = np.flatnonzero(got != self.image)
-        assert not wrong.size, (
-            f"{wrong.size} bytes differ, the first at {wrong[0]:#x}: is {got[wrong[0]]:#04x}, "
-            f"must be {self.image[wrong[0]]:#04x}")
-
-    def sizes(self, largest_beats=700):
-        """Random rows, K and columns, small enough to simulate quickly."""
-        tile = self.tile
-        k = int(self.rng.integers(1, min(tile.k_max, 3 * tile.group) + 1))
-        rows = int(self.rng.integers(1, max(2, min(300, largest_beats // tile.k_atoms(k)))))
-        return rows, k, int(self.rng.integers(1, tile.columns + 1))
-
-    async def load(self, column, k, special=0.1, nan=False):
-        """Place a random activation vector and load it."""
-        tile = self.tile
-        codes = random_codes(self.rng, tile.activation_format, (k,), special)
-        if nan:
-            codes[int(self.rng.integers(k))] = tile.activation_format.nan_code
-        scales = scale_codes(self.rng, tile.scale_format.name, (tile.groups(k),))
-        parts = pack_activations(codes, _typed(scales, tile), tile)
-        for address, part in zip((self.codes, self.scales), parts, strict=True):
-            assert len(part) <= self.scales - self.codes
-            self.place(address, part)
-        return await self.command(opcode=Opcode.LOAD, columns=column, k=k, source=self.codes,
-                                  other=self.scales)
-
-    async def gemv(self, rows, k, columns, special=0.1):
-        """Place random weights and multiply; the result goes behind them, somewhere."""
-        tile = self.tile
-        weight_rows = -(-rows // tile.description.scaling.weight_rows)
-        codes = random_codes(self.rng, tile.weight_format, (rows, k), special)
-        scales = scale_codes(self.rng, tile.scale_format.name, (weight_rows, tile.groups(k)))
-        stream = pack_weights(codes, _typed(scales, tile), tile)
-        source = self.weights + tile.atom_bytes * int(self.rng.integers(0, 64))
-        other = (source + len(stream)) // tile.atom_bytes + int(self.rng.integers(0, 40))
-        self.place(source, stream)
-        return await self.command(opcode=Opcode.GEMV, columns=columns, rows=rows, k=k,
-                                  source=source, other=other * tile.atom_bytes)
-
-
-def _typed(scales, tile):
-    return scales if tile.scale_format.name == "e8m0" else scales.view(np.float32)
+def _test_of(native):
+    """As ``cocotb.test``, for tiles whose memory is native, or is not: the others have no such
+    test."""
+    return (cocotb.test if tile_from_environment().native == native
+            else lambda **_: lambda test: test)
 
 
 async def _operations(bench, count):
@@ -217,7 +77,7 @@ async def bad_commands(dut):
         errors.add(await bench.command(**fields))
         assert ErrorCode.NONE not in errors, f"{fields} is not bad"
         await bench.compare()
-    assert errors == set(ErrorCode) - {ErrorCode.NONE, ErrorCode.READ, ErrorCode.WRITE}
+    assert errors == {code for code in ErrorCode if ErrorCode.NONE < code <= ErrorCode.OVERLAP}
     # The buffers are as they were: the vector is still there.
     assert await bench.gemv(5, k, 1) == ErrorCode.NONE
     await bench.compare()
@@ -245,7 +105,7 @@ async def queue(dut):
     await bench.compare()
 
 
-@cocotb.test(timeout_time=4, timeout_unit="ms")
+@_test_of(native=False)(timeout_time=4, timeout_unit="ms")
 async def bus_errors(dut):
     """An error of the memory is reported, and the tile goes on."""
     bench = TileBench(dut, 0.2)
@@ -271,7 +131,7 @@ async def bus_errors(dut):
     await bench.fence(80)
     assert await bench.driver.take_error() == (ErrorCode.NOT_LOADED, 79)
     bench.commands = await bench.driver.read("ended")
-    bench.memory.mem[:] = bench.image.tobytes()
+    bench.memory.place(0, bench.image.tobytes())
     await bench.load(0, k)
     await bench.gemv(9, k, 1)
     await bench.compare()
@@ -307,7 +167,7 @@ async def back_to_back(dut):
         await bench.compare()
 
 
-@cocotb.test(timeout_time=4, timeout_unit="ms")
+@_test_of(native=False)(timeout_time=4, timeout_unit="ms")
 async def slow_memory(dut):
     """The memory is so slow that a strip's results are written before its padding has come."""
     bench = TileBench(dut, 0.0)
@@ -319,3 +179,121 @@ async def slow_memory(dut):
     for rows in (1, 2):
         assert await bench.gemv(rows, k, 1) == ErrorCode.NONE
         await bench.compare()
+
+
+@_test_of(native=True)(timeout_time=4, timeout_unit="ms")
+async def memory_faults(dut):
+    """Lost atoms and words with two wrong bits are reported, and the tile goes on; single wrong
+    bits are corrected and counted, and stay out of the results."""
+    bench = TileBench(dut, 0.2)
+    await bench.start()
+    tile, driver, memory = bench.tile, bench.driver, bench.memory
+    dram, ecc = memory.dram, tile.memory_controller.ecc == "secded"
+    inline = tile.memory_controller.ecc_inline
+    k = min(tile.k_max, tile.group)
+    place = dict(source=bench.weights, other=bench.results)
+    await bench.load(0, k)
+    await bench.compare()
+    for part, opcode in ((bench.weights, Opcode.GEMV), (bench.codes, Opcode.LOAD),
+                         (bench.scales, Opcode.LOAD)):
+        index = memory.index(part)
+        # Two bits of the same word.
+        bits = bench.random.sample(range(64), 2)
+        pair = sum(1 << bit for bit in bits) << 64 * bench.random.randrange(tile.atom_bits // 64)
+        faults = [({index}, {}, ErrorCode.TIMEOUT)]
+        if inline:
+            faults.append(({memory.check_index(part)}, {}, ErrorCode.TIMEOUT))
+        if ecc:
+            faults.append((set(), {index: pair}, ErrorCode.ECC))
+        fields = (dict(columns=1, rows=9, k=k, **place) if opcode == Opcode.GEMV
+                  else dict(columns=0, k=k, source=bench.codes, other=bench.scales))
+        for dram.lost, dram.flipped, code in faults:
+            await driver.submit(Command(opcode=opcode, tag=77, **fields))
+            await bench.fence(78)
+            assert await driver.uncorrectable() == (part if code == ErrorCode.ECC else None)
+            assert await driver.take_error() == (code, 77)
+    # The vector whose load failed is gone; then everything works again.
+    dram.lost, dram.flipped = set(), {}
+    await driver.submit(Command(opcode=Opcode.GEMV, tag=79, columns=1, rows=1, k=k, **place))
+    await bench.fence(80)
+    assert await driver.take_error() == (ErrorCode.NOT_LOADED, 79)
+    bench.commands = await driver.read("ended")
+    memory.place(0, bench.image.tobytes())
+    await driver.clear_counters()
+    if ecc:
+        # One bit of the data, and one of the check bits.
+        dram.flipped = {memory.index(bench.codes): 1 << bench.random.randrange(tile.atom_bits)}
+        check = bench.random.randrange(tile.atom_bits // 8)
+        if inline:
+            dram.flipped[memory.check_index(bench.scales)] = (
+                1 << check + memory.index(bench.scales) % 8 * (tile.atom_bits // 8))
+        else:
+            dram.flipped[memory.index(bench.scales)] = 1 << check + tile.atom_bits
+    await bench.load(0, k)
+    await bench.gemv(9, k, 1)
+    await bench.compare()
+    assert await driver.corrected() == len(dram.flipped)
+    assert await driver.uncorrectable() is None
+
+
+@_test_of(native=True)(timeout_time=4, timeout_unit="ms")
+async def host_accesses(dut):
+    """The host places operands through its port, the next command uses them, and after a fence it
+    reads what the tile wrote; meanwhile it reads and writes elsewhere."""
+    bench = TileBench(dut, 0.0, host=True)
+    await bench.start()
+    tile, host, rng = bench.tile, bench.host, bench.random
+    low, ended = bench.size - bench.size // 8, False
+
+    async def elsewhere():
+        """Write bytes at any address and read them at once, until the tile has ended."""
+        accesses = 0
+        while not ended:
+            start, length = rng.randrange(low, bench.size - 1000), rng.randint(1, 1000)
+            await bench.place(start, rng.randbytes(length))
+            end = start + length
+            # The bytes that were written last.
+            length = rng.randint(1, min(100, length))
+            held = await bench.within(host.read(end - length, length))
+            assert held == bench.image[end - length:end].tobytes(), f"differs before {end:#x}"
+            accesses += 1
+        return accesses
+
+    for rows, k in ((1, 1), (tile.rows_per_strip + 3, min(tile.k_max, 2 * tile.group))):
+        for column in range(tile.columns):
+            assert await bench.load(column, k) == ErrorCode.NONE
+            await bench.compare()
+        before, ended = bench.image[:low].copy(), False
+        assert await bench.gemv(rows, k, tile.columns) == ErrorCode.NONE
+        beside = cocotb.start_soon(elsewhere())
+        await bench.fence(0)
+        bench.commands += 1
+        changed = np.flatnonzero(bench.image[:low] != before)
+        first, length = int(changed[0]), int(changed[-1] - changed[0]) + 1
+        got = await bench.within(host.read(first, length))
+        assert got == bench.image[first:first + length].tobytes(), "the host reads other results"
+        ended = True
+        assert await beside
+        await bench.compare()
+
+
+@_test_of(native=True)(timeout_time=1, timeout_unit="ms")
+async def host_ends_of_memory(dut):
+    """The host uses the last atom of the memory; any access behind it is answered with DECERR."""
+    bench = TileBench(dut, 0.0, host=True)
+    await bench.start()
+    host, end, atom = bench.host, bench.tile.memory_bytes, bench.tile.atom_bytes
+    # Atoms that share their check bits' atom.
+    bench.memory.place(end - 8 * atom, bench.random.randbytes(8 * atom))
+    data = bench.random.randbytes(atom)
+    await bench.within(host.write(end - atom, data))
+    assert await bench.within(host.read(end - atom, atom)) == data
+    for access in (host.read(end, 1), host.write(end, bytes(1)), host.read(end - atom, 2 * atom),
+                   host.write(1 << 39, bytes(atom))):
+        try:
+            await bench.within(access)
+        except BusError as error:
+            assert "DECERR" in str(error), str(error)
+            continue
+        raise AssertionError("an access outside the memory was answered with OKAY")
+    assert await bench.within(host.read(end - atom, atom)) == data
