@@ -22,7 +22,7 @@ __all__ = ["BENCHMARKS", "RESULTS", "SHOWN", "main", "render", "updated"]
 PROJECT = Path(__file__).resolve().parent.parent
 README = PROJECT / "README.md"
 RESULTS = PROJECT / "docs" / "results"
-BENCHMARKS = ("gemv", "golden", "synthesis")
+BENCHMARKS = ("gemv", "memory", "golden", "synthesis")
 BEGIN, END = "<!-- results -->\n", "<!-- /results -->\n"
 
 # The rows that README shows: benchmark, quantity and unit of the row, and what README calls it.
@@ -35,12 +35,22 @@ SHOWN = (
      "its simulation, every result checked, 1 column"),
     ("gemv", "hbm3_fp8_x4: GEMV 4096 x 4096, 4 columns, simulation with data checked", "s",
      "its simulation, every result checked, 4 columns"),
+    ("memory", "hbm3_6400: sequential read, per-bank refresh", "share of pins",
+     "sequential read, HBM3 6.4, refresh hidden per bank"),
+    ("memory", "hbm3_6400: 90 % read, 10 % write, per-bank refresh", "share of pins",
+     "90 % read and 10 % write, HBM3 6.4"),
+    ("memory", "hbm3_6400: random single-atom read, per-bank refresh", "share of pins",
+     "random reads of 32 bytes, HBM3 6.4"),
+    ("memory", "hbm3_fp8_native: GEMV 4096 x 4096, start-up and results included",
+     "share of pins", "GEMV 4096 x 4096 on `hbm3_fp8_native`, its own DRAM controller"),
     ("golden", "gemv 4096 x 4096, 128 columns, e4m3 x e4m3, e8m0 scales", "MAC/s",
      "golden model, bit-exact GEMV, one core"),
     ("golden", "quantize float32 to e4m3, 1 x 128, e8m0-ceil", "elements/s",
      "golden model, quantization of float32 to E4M3, one core"),
     ("synthesis", "hbm3_fp8: logic", "GE", "logic, `hbm3_fp8`"),
     ("synthesis", "hbm3_fp8_x4: logic", "GE", "logic, `hbm3_fp8_x4`"),
+    ("synthesis", "hbm3_fp8_native: memory controller without its memories", "GE",
+     "memory controller of 32 banks, its memories apart"),
     ("synthesis", "hbm3_fp8: memories", "bits", "memories, `hbm3_fp8`"),
     ("synthesis", "hbm3_fp8: longest path within a unit", "FO4",
      "longest path within a unit, mapped for area, `hbm3_fp8`"),

@@ -16,14 +16,17 @@ from tb.simulator import (
     SimulationFailed, build_directory, build_simulation, run_simulation,
 )
 
-__all__ = ["UNITS", "UnitRun", "component", "run_unit"]
+__all__ = ["UNITS", "UnitRun", "component", "run_unit", "units_of"]
 
-# Units in the order in which a fault is easiest to understand; the tile itself comes last.
+# Units of all tiles, in the order in which a fault is easiest to understand; the tile itself comes
+# last. Which of them a tile has, units_of says.
 UNITS = (
     "decoder", "dot_array", "fp32_rounder", "fp32_multiplier", "fp32_adder", "scale_combiner",
     "group_scaler", "row_accumulator", "column", "activation_buffer", "scale_buffer",
     "result_packer", "skid_buffer", "burst_splitter", "axi4_reader", "axi4_writer",
-    "command_checker", "sequencer", "register_file", "tile",
+    "secded_encoder", "secded_decoder", "reorder_buffer", "bank_queues", "memory_controller",
+    "inline_ecc", "region_reader", "region_writer", "host_port", "command_checker", "sequencer",
+    "register_file", "tile",
 )
 
 # Amaranth is not made for several threads at once.
@@ -46,6 +49,11 @@ class UnitRun:
         return bool(self.tests) and not any(self.tests.values())
 
 
+def units_of(tile: Tile) -> tuple[str, ...]:
+    """The units that the tile has, in the order of ``UNITS``."""
+    return tuple(unit for unit in UNITS if unit in tile.units or unit == "tile")
+
+
 def component(unit: str, params: UnitParams | Tile) -> wiring.Component:
     """Make the unit's component: ``dot_array`` is class ``DotArray`` of ``hdl.dot_array``."""
     kind: Callable[..., wiring.Component] = getattr(
@@ -59,18 +67,21 @@ def run_unit(tile: Tile, unit: str, seed: int) -> UnitRun:
     The same seed repeats the same run. The log stays in the build directory. A simulation that dies
     counts as a failed test.
 
-    :Errors: :class:`tb.simulator.SimulatorError` when it cannot be built or started.
+    :Errors: ``ValueError`` for a unit that the tile does not have;
+        :class:`tb.simulator.SimulatorError` when it cannot be built or started.
     """
+    if unit not in units_of(tile):
+        raise ValueError(f"{tile.name} has no unit {unit}; its units are "
+                         f"{', '.join(units_of(tile))}")
     started = time.monotonic()
     params = tile if unit == "tile" else tile.units[unit]
-    text = (tile.description if unit == "tile" else tile.units[unit]).model_dump_json()
     with _generating:
         verilog = unit_verilog(component(unit, params), unit)
     executable = build_simulation(verilog, unit)
     folder = build_directory() / "runs" / executable.parent.name / str(seed)
     try:
         tests = run_simulation(executable, f"tb.{unit}", seed=seed, folder=folder,
-                               environment={"PNMTILE_PARAMS": text}).tests
+                               environment={"PNMTILE_PARAMS": params.model_dump_json()}).tests
     except SimulationFailed as error:
         tests = {"simulation": str(error)}
     return UnitRun(unit, tests, seed, time.monotonic() - started, folder / "simulation.log")

@@ -9,6 +9,10 @@ __all__ = ["check"]
 def check(tile: TileArgument, json: JsonOption = False) -> None:
     """Check a description: every problem at once, or OK."""
     resolved = load_tile(tile)
-    say(f"{tile}: OK: {resolved.name}, digest {resolved.digest[:12]}")
+    grade = resolved.grade.name if resolved.grade else None
+    memory = (f", {grade} at {resolved.clock_mhz:g} MHz with "
+              f"{resolved.memory_controller.refresh} refresh" if grade else "")
+    say(f"{tile}: OK: {resolved.name}, digest {resolved.digest[:12]}{memory}")
     if json:
-        emit({"held": True, "name": resolved.name, "digest": resolved.digest, "problems": []})
+        emit({"held": True, "name": resolved.name, "digest": resolved.digest, "grade": grade,
+              "problems": []})

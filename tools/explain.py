@@ -10,6 +10,7 @@ from spec.load import load_tile
 from spec.registers import REGISTERS
 from spec.tile import ROWS_MAX, Tile
 from tools.console import JsonOption, TileArgument, UserError, console, emit
+from tools.explain_memory import memory_explanation
 
 __all__ = ["Explanation", "explain", "explanation"]
 
@@ -46,7 +47,7 @@ def explain(
 
 def explanation(tile: Tile, rows: int, k: int) -> Explanation:
     """What follows from the description, and the layouts of a GEMV of ``rows`` x ``k``."""
-    dot, mhz = tile.dot_array, tile.description.clock.target_mhz
+    dot, mhz = tile.dot_array, tile.clock_mhz
     stream, loads = tile.weight_stream_atoms(rows, k), _load_atoms(tile, k) * tile.columns
     results = tile.result_atoms(rows)
     return {
@@ -68,6 +69,7 @@ def explanation(tile: Tile, rows: int, k: int) -> Explanation:
                          if hasattr(unit, "LATENCY")},
                       "pipeline": tile.pipeline_cycles},
         "buffers": _buffers(tile),
+        "memory": memory_explanation(tile) if tile.native else None,
         "rates": [
             _rate("memory", tile.atom_bytes * mhz / 1e3, "GB/s"),
             _rate("multiply-accumulate", tile.lanes * tile.columns * mhz / 1e3, "GMAC/s"),
@@ -101,13 +103,20 @@ def _buffers(tile: Tile) -> list[dict[str, Any]]:
         return {"name": name, "count": count, "words": depth, "word_bits": bits,
                 "bytes": count * depth * bits // 8}
 
+    if tile.native:
+        slots = tile.memory_controller
+        memory = [buffer("read slots of the tile", 1, slots.tile_reads, tile.atom_bits),
+                  buffer("read slots of the host", 1, slots.host_reads, tile.atom_bits),
+                  buffer("write slots", 1, slots.writes, tile.atom_bits)]
+    else:
+        memory = [buffer("write queue", 1, tile.axi4.write_queue_atoms, tile.atom_bits)]
     return [
         buffer("activation codes", tile.columns, tile.activation_buffer.depth, tile.atom_bits),
         buffer("activation scales", tile.columns, tile.activation_scale_buffer.depth,
                tile.atom_bits),
         buffer("weight scales", 1, tile.weight_scale_buffer.depth, tile.atom_bits),
         buffer("result rows", 1, tile.result_packer.depth, 32 * tile.columns),
-        buffer("write queue", 1, tile.axi4.write_queue_atoms, tile.atom_bits),
+        *memory,
         buffer("command queue", 1, tile.description.host.queue_depth, 256),
     ]
 
@@ -211,8 +220,10 @@ def _show(tile: Tile, data: Explanation) -> None:
     _table("Buffers", ("buffer", "count", "words", "bits a word", "bytes"), [
         (entry["name"], entry["count"], entry["words"], entry["word_bits"], entry["bytes"])
         for entry in data["buffers"]])
-    _table(f"Peak rates at {tile.description.clock.target_mhz:g} MHz",
-           ("quantity", "value", "unit", "origin"), map(_rate_row, data["rates"]))
+    _table(f"Peak rates at {tile.clock_mhz:g} MHz", ("quantity", "value", "unit", "origin"),
+           map(_rate_row, data["rates"]))
+    if data["memory"]:
+        _show_memory(data["memory"])
 
     example = data["example"]
     for part, note in (("activations", "one column; two regions"),
@@ -226,8 +237,37 @@ def _show(tile: Tile, data: Explanation) -> None:
 
 
 def _rate_row(rate: dict[str, Any]) -> tuple[str, str, str, str]:
+    if rate["value"] is None:
+        return rate["quantity"], "-", rate["unit"], "-"
     value = f"{rate['value']:,}" if isinstance(rate["value"], int) else f"{rate['value']:,.2f}"
     return rate["quantity"], value, rate["unit"], rate["origin"]
+
+
+def _show_memory(memory: dict[str, Any]) -> None:
+    part, clock = memory["organisation"], memory["clock"]
+    _table(f"Memory: the grade {memory['grade']} ({memory['standard']})",
+           ("quantity", "value", "why"), [
+        ("bytes of an atom", part["atom_bytes"], "data pins x burst length / 8"),
+        ("atoms of a row", part["row_atoms"], f"{part['row_bytes']} bytes that one ACT opens"),
+        ("banks", part["banks"], f"{_count(part['stack_ids'], 'stack ID')} x "
+         f"{_count(part['bank_groups'], 'bank group')} x {part['banks_per_group']}"),
+        ("rows of a bank", part["rows"], ""),
+        ("MiB", f"{part['capacity_bytes'] / (1 << 20):g}", "capacity"),
+        ("MiB for data", f"{part['usable_bytes'] / (1 << 20):g}",
+         "7/8: the rest holds check bits" if memory["ecc_place"] == "inline" else "all"),
+        ("clock of the grade", f"{clock['grade_mhz']:.2f} MHz", "counts its timings"),
+        ("clock of the tile", f"{clock['tile_mhz']:.2f} MHz",
+         f"one atom in nCCDS = {clock['grade_cycles_per_tile_cycle']} cycles of the grade"),
+        ("refresh", memory["refresh"], "memory.refresh"),
+        ("share of the host", f"{memory['host_share']:g}", "memory.host_share"),
+        ("ECC", memory["ecc"] + (f", {memory['ecc_place']}" if memory["ecc_place"] else ""),
+         "memory.ecc; inline where the grade's ecc_bits are too few"),
+    ])
+    _table("Memory: address map", ("address bit", "bits", "field"), [
+        (entry["address_bit"], entry["bits"], entry["field"].replace("_", " ").replace("id", "ID"))
+        for entry in memory["address_map"]])
+    _table("Memory: what it can give", ("quantity", "value", "unit", "origin", "why"),
+           [(*_rate_row(rate), rate["why"]) for rate in memory["rates"]])
 
 
 def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

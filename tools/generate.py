@@ -81,10 +81,12 @@ def constraints(tile: Tile, inputs: Sequence[str]) -> str:
 
     ``inputs`` are the input ports but the clock: not every reader of SDC can tell them apart.
     """
-    target = Decimal(repr(tile.description.clock.target_mhz))
+    target = Decimal(repr(tile.clock_mhz))
     period = 1000 / target
-    return _render("tile.sdc.j2", tile, target_mhz=target.normalize().__format__("f"),
-                   period=f"{period:.4f}", external=f"{period / 5:.4f}", inputs=inputs)
+    return _render("tile.sdc.j2", tile, target_mhz=f"{tile.clock_mhz:.10g}",
+                   origin=f"one atom a cycle of {tile.grade.name}" if tile.grade else
+                   "clock.target_mhz", period=f"{period:.4f}", external=f"{period / 5:.4f}",
+                   inputs=inputs)
 
 
 def _inputs(tile: Tile, verilog: str) -> list[str]:

@@ -93,7 +93,7 @@ def versions(packages: Iterable[str]) -> dict[str, str | None]:
 
 def manifest(tile: Tile, packages: Iterable[str], files: Mapping[str, str | bytes],
              **facts: Any) -> dict[str, Any]:
-    """What results are made of: description, versions, SHA-256 of each file, and ``facts``.
+    """What results are made of: description, grade, versions, SHA-256 of each file, and ``facts``.
 
     It holds no time and no path, so that the same input gives the same manifest.
     """
@@ -101,6 +101,7 @@ def manifest(tile: Tile, packages: Iterable[str], files: Mapping[str, str | byte
         "tile": tile.name,
         "digest": tile.digest,
         "description": tile.description.model_dump(mode="json"),
+        **({"grade": tile.grade.model_dump(mode="json")} if tile.grade else {}),
         "versions": versions(packages),
         **facts,
         "sha256": {name: hashlib.sha256(

@@ -13,6 +13,7 @@ from tools.outputs import write_file
 
 if TYPE_CHECKING:
     from spec.tile import Tile
+    from tools.simulation import SystemRun
 
 __all__ = ["Engine", "Operation", "run"]
 
@@ -54,6 +55,10 @@ def run(
         metavar="RULE", show_default=False, help="quantize: scale rule; the tile has one.")] = None,
     engine: Annotated[Engine, typer.Option(help="Golden model or simulated RTL.")] = Engine.golden,
     vcd: Annotated[Path | None, _tensor("Waveform of the RTL, for GTKWave or Surfer.")] = None,
+    trace: Annotated[Path | None, _tensor(
+        "gemv on a native tile's RTL: each DRAM command with its cycle, CSV.")] = None,
+    accesses: Annotated[Path | None, _tensor(
+        "gemv on a native tile's RTL: each access, for Ramulator 2's LoadStoreTrace.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Run one operation on arrays in .npy files or FILE.safetensors:TENSOR.
@@ -64,10 +69,10 @@ def run(
     resolved = load_tile(tile)
     given = {"weights": weights, "activations": activations, "weight-scales": weight_scales,
              "activation-scales": activation_scales, "out": out, "input": input, "codes": codes,
-             "scales": scales, "rule": rule, "vcd": vcd}
+             "scales": scales, "rule": rule, "vcd": vcd, "trace": trace, "accesses": accesses}
     needed = {Operation.gemv: ("weights", "activations", "out"),
               Operation.quantize: ("input", "codes", "scales")}[operation]
-    optional = {Operation.gemv: ("weight-scales", "activation-scales", "vcd"),
+    optional = {Operation.gemv: ("weight-scales", "activation-scales", "vcd", "trace", "accesses"),
                 Operation.quantize: ("rule",)}[operation]
     for name, value in given.items():
         if value is None and name in needed:
@@ -76,16 +81,23 @@ def run(
         if value is not None and name not in needed + optional:
             raise UserError(f"--{name} does not belong to {operation}, which takes "
                             f"{', '.join('--' + option for option in needed + optional)}")
-    if vcd is not None and engine is Engine.golden:
-        raise UserError("--vcd needs --engine rtl: the golden model has no clock")
-    _check_outputs({"--out": out, "--codes": codes, "--scales": scales, "--vcd": vcd})
+    simulated = {"--vcd": vcd, "--trace": trace, "--accesses": accesses}
+    for option, path in simulated.items():
+        if path is None:
+            continue
+        if option != "--vcd" and not resolved.native:
+            raise UserError(f"{option} needs a tile with memory.interface = \"native\": the memory "
+                            f"of {resolved.name} is behind AXI4, and it sends no DRAM commands")
+        if engine is Engine.golden:
+            raise UserError(f"{option} needs --engine rtl: the golden model has no clock")
+    _check_outputs({"--out": out, "--codes": codes, "--scales": scales}, simulated)
     if operation is Operation.quantize:
         assert input is not None and codes is not None and scales is not None
         result = _quantize(resolved, input, codes, scales, rule, engine)
     else:
         assert weights is not None and activations is not None and out is not None
         result = _gemv(resolved, weights, activations, weight_scales, activation_scales, out,
-                       engine, vcd)
+                       engine, {"vcd": vcd, "trace": trace, "accesses": accesses})
     if json:
         emit(result)
     if not result["held"]:
@@ -95,12 +107,15 @@ def run(
 FLOATS = {"float32": "values", "uint16": "BF16 codes"}
 
 
-def _check_outputs(outputs: dict[str, Path | None]) -> None:
-    """Say what cannot be written before the work, not after it."""
+def _check_outputs(outputs: dict[str, Path | None], simulated: dict[str, Path | None]) -> None:
+    """Say what cannot be written before the work, not after it.
+
+    What is ``simulated`` is written while the work goes on, in a directory that must be there.
+    """
     import os
 
     options: dict[Path, str] = {}
-    for option, path in outputs.items():
+    for option, path in {**outputs, **simulated}.items():
         if path is None:
             continue
         if path.is_dir():
@@ -114,8 +129,8 @@ def _check_outputs(outputs: dict[str, Path | None]) -> None:
             raise UserError(f"{option} {path}: {there} is no directory")
         if not os.access(there, os.W_OK | os.X_OK):
             raise UserError(f"{option} {path} cannot be written: no permission in {there}")
-        if option == "--vcd" and there != place.parent:
-            raise UserError(f"--vcd {path}: there is no directory {place.parent}")
+        if option in simulated and there != place.parent:
+            raise UserError(f"{option} {path}: there is no directory {place.parent}")
 
 
 def _operand(tile: "Tile", place: str, scales: str | None, option: str, blocks: bool) -> Any:
@@ -149,7 +164,7 @@ def _operand(tile: "Tile", place: str, scales: str | None, option: str, blocks: 
 
 def _gemv(tile: "Tile", weights: str, activations: str, weight_scales: str | None,
           activation_scales: str | None, out: Path, engine: Engine,
-          vcd: Path | None) -> dict[str, Any]:
+          files: dict[str, Path | None]) -> dict[str, Any]:
     import numpy as np
 
     from golden.gemv import gemv
@@ -166,10 +181,10 @@ def _gemv(tile: "Tile", weights: str, activations: str, weight_scales: str | Non
     except JobError as error:
         raise UserError(str(error)) from None
     golden = gemv(w, sw, x, sx, tile)
-    codes, equal, counters = golden, None, None
+    codes, equal, done = golden, None, None
     if engine is Engine.rtl:
         try:
-            codes, counters = _simulate(tile, job, vcd)
+            codes, done = _simulate(tile, job, files)
         except _Failed as error:
             say(str(error), style="bold red")
             return {"held": False, "problems": [{"message": str(error)}]}
@@ -183,11 +198,12 @@ def _gemv(tile: "Tile", weights: str, activations: str, weight_scales: str | Non
     return {"held": equal is not False, "operation": "gemv", "engine": engine,
             "rows": w.shape[0], "k": w.shape[1], "columns": x.shape[0],
             "passes": len(job.passes), "out": str(out), "equals_golden": equal,
-            **_performance(tile, counters)}
+            **_performance(tile, done),
+            **{name: str(path) for name, path in files.items() if path is not None}}
 
 
-def _simulate(tile: "Tile", job: Any, vcd: Path | None) -> Any:
-    """Result codes and counters of a job on the simulated RTL."""
+def _simulate(tile: "Tile", job: Any, files: dict[str, Path | None]) -> "tuple[Any, SystemRun]":
+    """Result codes of a job on the simulated RTL, and what else is known of the run."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from tb.simulator import SimulationFailed, SimulatorError
@@ -204,30 +220,44 @@ def _simulate(tile: "Tile", job: Any, vcd: Path | None) -> Any:
             progress.update(bar, completed=atoms, description="simulating")
 
         try:
-            done = simulate(tile, job.image, job.commands, vcd=vcd, progress=update)
+            done = simulate(tile, job.image, job.commands, progress=update,
+                            vcd=files["vcd"], trace=files["trace"],
+                            accesses=files["accesses"])
         except SimulationFailed as error:
             raise _Failed(str(error)) from None
         except SimulatorError as error:
             raise UserError(str(error)) from None
     for tag, code in done.errors:
         raise _Failed(f"command {tag} ended with {code.name} on the simulated tile")
-    return job.results(job.image), done.counters
+    return job.results(job.image), done
 
 
-def _performance(tile: "Tile", counters: Any) -> dict[str, Any]:
+def _performance(tile: "Tile", done: "SystemRun | None") -> dict[str, Any]:
     """What the counters say, with units and origin; null on the golden model."""
-    if counters is None:
+    if done is None:
         reason = "the golden model has no clock; use --engine rtl"
         return {name: None for name in (*COUNTERS, "bandwidth_share")} | {"reason": reason}
-    share = (counters.atoms_read + counters.atoms_written) / max(counters.cycles, 1)
+    counters = done.counters
+    # Atoms that the pins could carry in a cycle.
+    peak = tile.grade.timing.nCCDS / tile.grade.timing.nBL if tile.grade else 1.0
+    atoms = counters.atoms_read + counters.atoms_written
+    share = atoms / max(counters.cycles, 1) / peak
     numbers = {name: getattr(counters, name) for name in COUNTERS}
-    say(f"{counters.cycles} cycles ({counters.cycles / tile.description.clock.target_mhz:.2f} us "
-        f"at {tile.description.clock.target_mhz:g} MHz), {counters.atoms_read} atoms read, "
+    say(f"{counters.cycles} cycles ({counters.cycles / tile.clock_mhz:.2f} us "
+        f"at {tile.clock_mhz:g} MHz), {counters.atoms_read} atoms read, "
         f"{counters.atoms_written} written, {counters.stall_memory} cycles waiting for memory, "
         f"{counters.stall_result} for room; {share:.2%} of the pins (simulated)")
-    return {**numbers, "bandwidth_share": round(share, 6), "origin": "simulated",
-            "units": {"cycles": "clock cycles", "atoms": f"{tile.atom_bytes} bytes",
-                      "bandwidth_share": "atoms per cycle; the pins give one"}}
+    units = {"cycles": "clock cycles", "atoms": f"{tile.atom_bytes} bytes",
+             "bandwidth_share": f"atoms per cycle over the pins' {peak:g}"}
+    commands = {}
+    if done.dram_commands is not None and tile.grade:
+        sent = ", ".join(f"{number} {name}" for name, number in done.dram_commands.items()
+                         if number)
+        say(f"DRAM commands: {sent}; each checked against {tile.grade.name}")
+        commands["dram_commands"] = done.dram_commands
+        units["dram_commands"] = "commands since reset, those before and after the job included"
+    return {**numbers, **commands, "bandwidth_share": round(share, 6), "origin": "simulated",
+            "units": units}
 
 
 def _quantize(tile: "Tile", place: str, codes_to: Path, scales_to: Path, rule: str | None,

@@ -20,6 +20,8 @@ from hdl.verilog import unit_verilog
 from host.driver import Counters
 from spec.commands import Command, ErrorCode
 from spec.tile import Tile
+from tb.dram_model import MODELS, SOURCES, model_arguments, model_instance, read_counts
+from tb.memory_traffic import HOST_TRAFFIC_SOURCES, TRAFFIC_MODELS, Traffic, traffic_text
 from tb.simulator import SimulationFailed, build_directory, build_simulation, run_simulation
 
 __all__ = ["MEMORY_LATENCY", "SystemRun", "simulate"]
@@ -37,15 +39,26 @@ $wires
     $tile tile (.clk(clk), .rst(rst), .interrupt(interrupt),
 $connections
     );
-    axi4_memory #(.ADDRESS_BITS($address_bits), .ATOM_BITS($atom_bits), .LATENCY($latency)) memory (
-        .clk(clk), .rst(rst),
 $memory
-    );
-    assign m_axi_rid = 0;
-    assign m_axi_bid = 0;
+$host
 endmodule
 """)
 
+_HOST_TRAFFIC = Template("""
+    host_traffic #(.INDEX_BITS($index_bits), .ATOM_BITS($atom_bits), .ADDRESS_BITS($address_bits))
+    host (.clk(clk), .rst(rst), .finished(finished),
+$connections
+    );
+""")
+
+_AXI4_MEMORY = Template("""
+    axi4_memory #(.ADDRESS_BITS($address_bits), .ATOM_BITS($atom_bits), .LATENCY($latency)) memory (
+        .clk(clk), .rst(rst),
+$connections
+    );
+    assign m_axi_rid = 0;
+    assign m_axi_bid = 0;
+""")
 
 MEMORY_PORTS = (
     "araddr", "arlen", "arvalid", "arready", "rdata", "rresp", "rlast", "rvalid", "rready",
@@ -55,22 +68,38 @@ MEMORY_PORTS = (
 
 @dataclass(frozen=True)
 class SystemRun:
-    """What a simulated list of commands left behind."""
+    """What a simulated list of commands left behind.
+
+    ``corrected`` counts the words of memory in which a bit was wrong; ``uncorrectable`` is the byte
+    address of the first atom with two wrong bits in a word, None where there was none.
+    ``dram_commands`` counts what a native tile sent by name; None for one behind AXI4.
+    """
 
     errors: list[tuple[int, ErrorCode]]
     counters: Counters
+    corrected: int = 0
+    uncorrectable: int | None = None
+    dram_commands: dict[str, int] | None = None
 
 
-def _wrapper(tile: Tile, component: TileComponent) -> str:
-    """Tile and memory in one module; the registers stay outside."""
-    outer, wires, connections, memory = [], [], [], []
+def _wrapper(tile: Tile, component: TileComponent, host: bool) -> str:
+    """Tile and memory in one module; the registers stay outside, the host port is not used or has
+    traffic."""
+    wires, connections, memory, host_connections = [], [], [], []
+    outer = ["    output logic finished"] if host else []
     for name, member in component.signature.members.items():
         if name == "interrupt":
             continue
         bits = len(Value.cast(getattr(component, name)))
         vector = f"logic {f'[{bits - 1}:0] ' if bits > 1 else ''}{name}"
+        if name.startswith("s_mem_axi_") and host:
+            host_connections.append(f"        .{name.removeprefix('s_mem_axi_')}({name})")
+        elif name.startswith("s_mem_axi_"):
+            if member.flow is In:
+                connections.append(f"        .{name}('0)")
+            continue
         connections.append(f"        .{name}({name})")
-        if name.startswith("s_axi"):
+        if name.startswith("s_axi_"):
             outer.append(f"    {'input' if member.flow is In else 'output'} {vector}")
             continue
         wires.append(f"    {vector};")
@@ -79,52 +108,94 @@ def _wrapper(tile: Tile, component: TileComponent) -> str:
             memory.append(f"        .{channel}({name})")
     return _WRAPPER.substitute(
         top=TOP, tile=tile.name, ports=",\n".join(outer), wires="\n".join(wires),
-        connections=",\n".join(connections), memory=",\n".join(memory),
-        address_bits=tile.axi4.address_bits, atom_bits=tile.atom_bits, latency=MEMORY_LATENCY)
+        connections=",\n".join(connections),
+        memory=model_instance(tile.memory_controller) if tile.native else _AXI4_MEMORY.substitute(
+            address_bits=tile.axi4.address_bits, atom_bits=tile.atom_bits, latency=MEMORY_LATENCY,
+            connections=",\n".join(memory)),
+        host=_HOST_TRAFFIC.substitute(
+            index_bits=tile.memory_controller.index_bits, atom_bits=tile.atom_bits,
+            address_bits=tile.host_port.address_bits,
+            connections=",\n".join(host_connections)) if host else "")
 
 
 def simulate(tile: Tile, image: NDArray[np.uint8], commands: list[Command],
              folder: Path | None = None, vcd: Path | None = None,
-             progress: Callable[[int], None] | None = None) -> SystemRun:
+             progress: Callable[[int], None] | None = None, trace: Path | None = None,
+             accesses: Path | None = None, host: Traffic | None = None,
+             faults: str = "") -> SystemRun:
     """Execute ``commands`` on the simulated tile; ``image`` is its memory, changed in place.
 
-    ``progress`` is called now and then with the atoms read so far. ``vcd`` gets the waveform, also
-    that of a simulation that failed. The log stays in ``folder``; without one, only if it failed.
+    A native tile has a whole pseudo-channel, of which ``image`` is the beginning, and every DRAM
+    command is checked. ``trace`` gets its DRAM commands and ``accesses`` its loads and stores; see
+    :func:`tb.dram_model.model_arguments`.
+
+    With ``host``, its ``host`` requester is random traffic at the host port of a native tile while
+    the commands run, every answer judged; it must stay away from the atoms that the commands write.
+    ``faults`` are wrong bits in the DRAM, as :func:`tb.dram_model.model_arguments` has them.
+
+    ``progress`` is called now and then with the atoms read so far. ``vcd`` gets the waveform.
+    Waveform and traces are also kept of a simulation that failed. The log stays in ``folder``;
+    without one, only if it failed.
 
     :Errors: :class:`tb.simulator.SimulationFailed` when the tile does not do its work,
-        :class:`tb.simulator.SimulatorError` when the simulation cannot be built or run.
+        :class:`tb.simulator.SimulatorError` when the simulation cannot be built or run,
+        ``ValueError`` for a trace of a tile that sends no DRAM commands.
     """
-    executable = _system(tile, vcd is not None, build_directory())
+    if not tile.native and (trace or accesses):
+        raise ValueError(f"{tile.name} sends no DRAM commands that could be traced: its memory is "
+                         "behind AXI4")
+    executable = _system(tile.model_dump_json(), vcd is not None, host is not None,
+                         build_directory())
     place = folder or build_directory() / "runs" / f"{tile.name}-{os.getpid()}"
     place.mkdir(parents=True, exist_ok=True)
-    with _waveform(vcd) as options:
-        done = _run(executable, tile, image, commands, place, options, progress)
+    with (_written(vcd) as waveform, _written(trace) as trace_to,
+          _written(accesses) as accesses_to):
+        done = _run(executable, tile, image, commands, place, waveform, trace_to, accesses_to,
+                    progress, host, faults)
     if folder is None:
         shutil.rmtree(place, ignore_errors=True)
     return done
 
 
 @cache
-def _system(tile: Tile, trace: bool, build: Path) -> Path:
-    """The simulation of a tile and its memory, generated once per process."""
+def _system(text: str, trace: bool, host: bool, build: Path) -> Path:
+    """The simulation of a tile (as JSON) and its memory, generated once per process."""
+    tile = Tile.model_validate_json(text)
     here = Path(__file__).parent.parent / "tb"
     component = TileComponent(tile)
     return build_simulation(
-        _wrapper(tile, component) + unit_verilog(component, tile.name), TOP,
-        sources=(here / "axi4_memory.sv",), models=(here / "axi4_memory.cpp",),
+        _wrapper(tile, component, host) + unit_verilog(component, tile.name), TOP,
+        sources=(HOST_TRAFFIC_SOURCES if host else SOURCES if tile.native
+                 else (here / "axi4_memory.sv",)),
+        models=(TRAFFIC_MODELS if host else MODELS if tile.native
+                else (here / "axi4_memory.cpp",)),
         # With a waveform, the time goes into writing it.
         trace=trace, optimise="-O1" if trace else "-O2")
 
 
 def _run(executable: Path, tile: Tile, image: NDArray[np.uint8], commands: list[Command],
-         folder: Path, options: tuple[str, ...],
-         progress: Callable[[int], None] | None) -> SystemRun:
+         folder: Path, waveform: Path | None, trace: Path | None, accesses: Path | None,
+         progress: Callable[[int], None] | None, host: Traffic | None, faults: str) -> SystemRun:
     memory, answer, atoms = folder / "memory.bin", folder / "answer.json", folder / "atoms"
-    for path in (answer, atoms):
+    counts = folder / "dram_commands"
+    for path in (answer, atoms, counts):
         path.unlink(missing_ok=True)
     job = folder / "job.json"
     job.write_text(json.dumps({"commands": [command.pack() for command in commands],
                                "bytes": image.size, "answer": str(answer), "atoms": str(atoms)}))
+
+    options: tuple[str, ...] = (f"+memory={memory}",)
+    if tile.native:
+        wrong_bits = folder / "faults"
+        wrong_bits.write_text(faults)
+        options = model_arguments(tile.memory_controller, folder, memory, trace=trace,
+                                  accesses=accesses, counts=counts, faults=wrong_bits)
+    if host is not None:
+        traffic = folder / "traffic"
+        traffic.write_text(traffic_text(host, tile.memory_controller))
+        options += (f"+traffic={traffic}",)
+    if waveform is not None:
+        options += ("--trace", "--trace-file", str(waveform))
 
     def poll() -> None:
         if progress is not None and atoms.exists():
@@ -136,31 +207,32 @@ def _run(executable: Path, tile: Tile, image: NDArray[np.uint8], commands: list[
         image.tofile(memory)
         result = run_simulation(
             executable, "tb.system", seed=0, folder=folder, poll=poll,
-            arguments=(f"+memory={memory}", *options),
-            environment={"PNMTILE_PARAMS": tile.description.model_dump_json(),
-                         "PNMTILE_JOB": str(job)})
+            arguments=options,
+            environment={"PNMTILE_PARAMS": tile.model_dump_json(), "PNMTILE_JOB": str(job)})
         if not result.passed or not answer.exists():
             words = "; ".join(text.strip() for text in result.tests.values() if text)
             raise SimulationFailed(f"the simulated tile failed: {words or 'no test ran'}\n"
                                    f"log: {folder / 'simulation.log'}")
-        image[:] = np.fromfile(memory, np.uint8)
+        image[:] = np.fromfile(memory, np.uint8, image.size)
     finally:
         memory.unlink(missing_ok=True)
     said = json.loads(answer.read_text())
     return SystemRun(errors=[(tag, ErrorCode(code)) for tag, code in said["errors"]],
-                     counters=Counters(**said["counters"]))
+                     counters=Counters(**said["counters"]), corrected=said["corrected"],
+                     uncorrectable=said["uncorrectable"],
+                     dram_commands=read_counts(counts) if tile.native else None)
 
 
 @contextmanager
-def _waveform(vcd: Path | None) -> Iterator[tuple[str, ...]]:
-    """Options of the simulation for a waveform, which takes its name when it is whole."""
-    if vcd is None:
-        yield ()
+def _written(file: Path | None) -> Iterator[Path | None]:
+    """Where to write a file that takes its name when the simulation has ended, failed or not."""
+    if file is None:
+        yield None
         return
-    place = vcd.resolve()
+    place = file.resolve()
     partial = place.with_name(f".writing-{place.name}")
     try:
-        yield ("--trace", "--trace-file", str(partial))
+        yield partial
         partial.replace(place)
     except SimulationFailed:
         if partial.exists():

@@ -33,7 +33,7 @@ def synth(
     write_file(design, tile_rtlil(resolved))
     with console().status("synthesising") as status:
         report = synthesise(design, resolved.name, tuple(liberty) if liberty else None,
-                            resolved.description.clock.target_mhz, folder,
+                            resolved.clock_mhz, folder,
                             progress=lambda text: status.update(f"synthesising: {text}"))
     # In a narrower table numbers would lose digits; a narrow terminal wraps the lines.
     Console(file=console().file, width=max(console().width, TABLE_WIDTH)).print(render(report))

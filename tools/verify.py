@@ -30,13 +30,17 @@ def verify(
 ) -> None:
     """Simulate every unit and the tile against the golden models."""
     resolved = load_tile(tile)
-    from tools.benches import UNITS
+    from tools.benches import UNITS, units_of
     from tools.doctor import require
 
-    wanted = tuple(dict.fromkeys(unit or UNITS))
+    units = units_of(resolved)
+    wanted = tuple(dict.fromkeys(unit or units))
     for name in wanted:
-        if name not in UNITS:
-            raise UserError(f"--unit {name} is no unit; units are {', '.join(UNITS)}")
+        if name not in units:
+            interface = resolved.description.memory.interface
+            fault = (f'is no unit of {resolved.name}, whose memory.interface is "{interface}"'
+                     if name in UNITS else "is no unit")
+            raise UserError(f"--unit {name} {fault}; units are {', '.join(units)}")
     require("verilator", "g++")
     if seed is None:
         import secrets
