@@ -11,12 +11,16 @@ __all__ = ["DESCRIPTIONS", "PROJECT"]
 
 PROJECT = Path(__file__).resolve().parent.parent
 
-# The default tile, four columns with FP32 scales, the smallest legal one and an odd one.
+# The default tile, four columns with FP32 scales, the smallest legal one and an odd one; then those
+# that control their pseudo-channel: of HBM3, of DDR5, and of a small grade of their own.
 DESCRIPTIONS = (
     PROJECT / "tiles" / "hbm3_fp8.toml",
     PROJECT / "tiles" / "hbm3_fp8_x4.toml",
     PROJECT / "tests" / "descriptions" / "smallest.toml",
     PROJECT / "tests" / "descriptions" / "odd.toml",
+    PROJECT / "tiles" / "hbm3_fp8_native.toml",
+    PROJECT / "tests" / "descriptions" / "native_ddr5.toml",
+    PROJECT / "tests" / "descriptions" / "native_small.toml",
 )
 
 

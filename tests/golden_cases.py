@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spec.description import Compute, Description, Memory, Scaling
+from spec.description import Axi4Memory, Compute, Description, Scaling
 from spec.formats import FloatFormat
 from spec.tile import Tile
 
@@ -14,7 +14,7 @@ __all__ = ["FP32_EDGES", "TILES", "finite_codes", "random_codes", "random_fp32",
 
 def _tile(name: str, memory: dict[str, Any], compute: dict[str, Any],
           scaling: dict[str, Any]) -> Tile:
-    return Tile(description=Description(name=name, memory=Memory(**memory),
+    return Tile(description=Description(name=name, memory=Axi4Memory(**memory),
                                         compute=Compute(**compute), scaling=Scaling(**scaling)))
 
 

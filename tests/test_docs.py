@@ -15,15 +15,25 @@ import numpy as np
 import pytest
 import typer
 
+from benchmarks.figures import (
+    ATOMS, GRADE, IMAGES, address_map, figures, memory_parts, refresh_window, row_change_window,
+    sequential_read,
+)
 from benchmarks.readme import BENCHMARKS, RESULTS, render, updated
 from golden.quantizer import quantize
+from hdl import command_scheduler
+from hdl.dram_port import command_members, data_members
 from spec.description import Scaling
+from spec.dram_rules import DramCommand
 from spec.formats import E4M3
+from spec.grade import grade_names, load_grade
 from spec.load import load_tile
+from spec.memory_units import Ecc, MemoryControllerParams
 from spec.tile import Tile
 from spec.units import DotArrayParams
 from tests.conftest import PROJECT
 from tools.cli import VERBS
+from tools.explain_memory import memory_explanation
 
 PAGES = sorted([*PROJECT.glob("*.md"), *(PROJECT / "docs").glob("*.md")])
 EVERY_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -67,7 +77,7 @@ def table(page: str, first_head: str) -> list[list[str]]:
 
 def test_there_are_pages() -> None:
     assert {"README.md", "CHANGELOG.md", "architecture.md", "numerics.md", "commands.md",
-            "verification.md", "area.md"} <= {page.name for page in PAGES}
+            "verification.md", "area.md", "dram.md", "memory.md"} <= {page.name for page in PAGES}
 
 
 @EVERY_PAGE
@@ -214,3 +224,135 @@ def test_images_are_whole_and_say_what_they_show(image: Path) -> None:
     assert root.tag == f"{name}svg"
     assert root.findtext(f"{name}title") and root.findtext(f"{name}desc")
     assert "href" not in image.read_text(encoding="utf-8")
+
+
+NATIVE = [load_tile(PROJECT / "tiles" / f"{name}.toml")
+          for name in ("hbm3_fp8_native", "hbm4_fp8_native")]
+
+
+def controller_of(grade: str, ecc: Ecc = "none") -> MemoryControllerParams:
+    found = load_grade(grade)
+    return MemoryControllerParams(
+        grade=found, refresh="per-bank" if found.per_bank_refresh else "all-bank", ecc=ecc)
+
+
+def test_the_native_example_is_the_native_tile(tmp_path: Path) -> None:
+    (example,) = blocks(PROJECT / "docs" / "memory.md", "toml")
+    path = tmp_path / "my_tile.toml"
+    path.write_text(example, encoding="utf-8")
+    found, expected = load_tile(path), NATIVE[0]
+    assert found.memory_controller == expected.memory_controller
+    assert found.host_port == expected.host_port
+
+
+def test_the_native_units_are_listed(default_tile: Tile, tmp_path: Path) -> None:
+    beside = tmp_path / "t.toml"
+    beside.write_text('name = "t"\n[memory]\ninterface = "native"\ngrade = "hbm2_2000"\n'
+                      'ecc = "secded"\n', encoding="utf-8")
+    shown = {unit: latency for unit, _, latency in table("memory.md", "unit")}
+    units = {name: params for tile in (*NATIVE, load_tile(beside))
+             for name, params in tile.units.items() if name not in default_tile.units}
+    assert shown == {name: str(getattr(params, "LATENCY", "")) for name, params in units.items()}
+
+
+def test_the_command_port_is_the_controllers() -> None:
+    def members(params: MemoryControllerParams) -> list[tuple[str, str, str]]:
+        found = {**command_members(params), **data_members(params)}
+        return [(name, member.flow.name.lower(), str(member.shape))
+                for name, member in found.items()]
+
+    plain, protected = (members(controller_of("hbm3_6400")),
+                        members(controller_of("hbm2_2000", "secded")))
+    assert plain == [tuple(row[:3]) for row in table("memory.md", "signal")]
+    assert [member for member in protected if member[0] not in dict(
+        (name, way) for name, way, _ in plain)] == [
+            tuple(row[:3]) for row in table("memory.md", "check bits")]
+
+
+def test_the_command_codes_are_the_ports() -> None:
+    (names,) = table("memory.md", "code")
+    assert names[1:] == [command.name for command in DramCommand]
+    assert [command.value for command in DramCommand] == list(range(len(DramCommand)))
+
+
+def test_the_phases_are_the_controllers() -> None:
+    def shown(params: MemoryControllerParams, command: DramCommand) -> str:
+        return f"{params.phase(command)}{', alone' if params.exclusive(command) else ''}"
+
+    rows = table("memory.md", "clock of")
+    assert [row[0] for row in rows] == list(grade_names())
+    for name, *row in rows:
+        params = controller_of(name)
+        assert row == [params.grade.organisation.command_buses, str(params.cycle_ck),
+                       shown(params, DramCommand.RD), shown(params, DramCommand.ACT),
+                       shown(params, DramCommand.PRE), str(params.read_latency)]
+        assert shown(params, DramCommand.REFab) == shown(params, DramCommand.PRE)
+        assert shown(params, DramCommand.WR) == shown(params, DramCommand.RD)
+
+
+def test_what_a_pseudo_channel_can_give_is_what_explain_says(tmp_path: Path) -> None:
+    def rates(grade: str, refresh: str) -> dict[tuple[str, str], str]:
+        path = tmp_path / "t.toml"
+        path.write_text(f'name = "t"\n[memory]\ninterface = "native"\ngrade = "{grade}"\n'
+                        f'refresh = "{refresh}"\n', encoding="utf-8")
+        return {(rate["quantity"], rate["unit"]): f"{rate['value']:.1f}"
+                for rate in memory_explanation(load_tile(path))["rates"]
+                if rate["value"] is not None}
+
+    rows = table("memory.md", "grade")
+    assert [row[0] for row in rows] == list(grade_names())
+    for grade, *row in rows:
+        all_bank = rates(grade, "all-bank")
+        per_bank = rates(grade, "per-bank") if load_grade(grade).per_bank_refresh else {}
+        assert row == [
+            all_bank["peak of the data pins", "GB/s"], per_bank.get(("sequential read", "%"), ""),
+            all_bank["sequential read", "%"], all_bank["random atoms", "%"]]
+
+
+def test_the_numbers_of_the_scheduler_are_its_own() -> None:
+    params = NATIVE[0].memory_controller
+    own = {name: value for name, value in vars(command_scheduler).items()
+           if name.isupper() and isinstance(value, int | float)}
+    own["WRITES_TOGETHER"] = int(params.writes * own["WRITES_TOGETHER"])
+    assert [int(value) for _, value, _ in table("memory.md", "what")] == [
+        params.tile_reads, params.host_reads, params.writes, *own.values()]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/memory.md", "docs/commands.md"])
+def test_the_timeout_is_the_tiles(page: str, default_tile: Tile) -> None:
+    found = re.findall(r"(\d+) clock cycles", text_of(PROJECT / page))
+    assert found == [str(default_tile.axi4.timeout_cycles)]
+
+
+def test_the_address_map_is_drawn_from_the_grade() -> None:
+    for name, text in (("address_map", address_map(load_grade(GRADE))),
+                       ("memory", memory_parts())):
+        assert (IMAGES / f"{name}.svg").read_text(encoding="utf-8") == text, (
+            "python -m benchmarks.figures")
+
+
+@pytest.mark.cosim
+def test_the_timing_diagrams_are_what_the_controller_does() -> None:
+    trace = sequential_read(load_grade(GRADE), ATOMS)
+    for name, text in figures(trace).items():
+        assert (IMAGES / name).read_text(encoding="utf-8") == text, "python -m benchmarks.figures"
+
+    # What the diagrams show, and the text says of them.
+    timing = load_grade(GRADE).timing
+    change, refresh = row_change_window(trace), refresh_window(trace)
+    for window in (change, refresh):
+        reads = [one.ck for one in trace if one.command in (DramCommand.RD, DramCommand.RDA)
+                 and window.shows(one.ck, one.ck + 1)]
+        assert set(np.diff(reads)) == {timing.nBL}
+    last = max(one.ck for one in trace if one.command is DramCommand.RDA
+               and (one.stack_id, one.bank) == change.sets[0] and change.shows(one.ck, one.ck + 1))
+    opened = [one.ck for one in trace if one.command is DramCommand.ACT
+              and (one.stack_id, one.bank) == change.sets[1] and change.shows(one.ck, one.ck + 1)]
+    assert len(opened) == 4 and max(opened) < last
+    refreshed = [one.ck for one in trace if one.command is DramCommand.REFpb
+                 and (one.stack_id, one.bank) == refresh.sets[0]][:4]
+    assert set(np.diff(refreshed)) == {timing.nRREFD}
+
+    lines = re.findall(r"^ {4}(\d+,[A-Z].*)$", text_of(PROJECT / "docs" / "memory.md"),
+                       re.MULTILINE)
+    assert lines and set(lines) <= {one.line() for one in trace}

@@ -2,9 +2,11 @@
 
 import pytest
 
-from golden.command_checker import CommandSizes, command_sizes
-from spec.commands import Command, Opcode
+from golden.command_checker import CommandSizes, command_checker, command_sizes
+from spec.commands import Command, ErrorCode, Opcode
+from spec.load import load_tile
 from spec.tile import Tile
+from tests.conftest import PROJECT
 
 
 @pytest.fixture
@@ -31,3 +33,15 @@ def test_gemv_sizes_are_those_of_the_layout(tile: Tile, lengths: list[int]) -> N
                 k_atoms=tile.k_atoms(k), scale_atoms=tile.weight_scale_atoms(k),
                 source_atoms=tile.weight_stream_atoms(rows, k),
                 other_atoms=tile.result_atoms(rows))
+
+
+@pytest.mark.parametrize(("name", "eighths"), [("native_ddr5", 7), ("native_small", 8)])
+def test_a_region_must_end_below_inline_check_bits(name: str, eighths: int) -> None:
+    tile = load_tile(PROJECT / "tests" / "descriptions" / f"{name}.toml")
+    assert tile.grade is not None
+    end = tile.grade.capacity_bytes // 8 * eighths
+    assert tile.memory_bytes == end
+    for source, expected in ((end - tile.atom_bytes, ErrorCode.NONE), (end, ErrorCode.WINDOW)):
+        command = Command(Opcode.LOAD, k=tile.lanes, source=source)
+        assert command_checker(command, (0, 1 << tile.address_bits), [0] * tile.columns,
+                               tile.command_checker) == expected

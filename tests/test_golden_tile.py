@@ -5,6 +5,7 @@ from golden.gemv import gemv
 from golden.tile import GoldenTile
 from host.layout import pack_activations, pack_weights, unpack_results
 from spec.commands import Command, ErrorCode, Opcode
+from spec.memory_units import ReadFault
 from tests.golden_cases import TILES, random_codes, random_scales
 
 SMALL = next(tile for tile in TILES if tile.name == "smallest")  # k_max 24, address_bits 16
@@ -164,11 +165,24 @@ def test_overlap_begins_and_ends_with_the_regions():
     (0x1000, 0x1_0000, ErrorCode.NONE),     # the whole memory
     (0x1000, 0x2_0000, ErrorCode.WINDOW),   # above: ignored, so that nothing is open
     (0x6_1000, 0x6_2008, ErrorCode.NONE),
+    (0x1000, 0x1_FFFF, ErrorCode.NONE),     # behind the memory
 ])
 def test_the_window_is_truncated_to_atoms_and_addresses(base, limit, error):
     image = Image(SMALL)
     image.golden.window_base, image.golden.window_limit = base, limit
     assert image.run(**LOAD) == error
+
+
+@pytest.mark.parametrize("source, other, error", [
+    (0xFFF0, 0xFFF8, ErrorCode.NONE),
+    (0xFFF8, 0x1000, ErrorCode.WINDOW),
+    (0x1000, 0x1_0000, ErrorCode.WINDOW),
+])
+def test_a_wider_window_does_not_open_more_than_the_memory(source, other, error):
+    image = Image(SMALL)
+    image.golden.window_limit = 0x1_FFFF
+    # Two atoms of codes, one atom of two scales.
+    assert image.run(opcode=Opcode.LOAD, k=9, source=source, other=other) == error
 
 
 def test_a_load_of_another_k_or_column_counts():
@@ -189,6 +203,31 @@ def test_memory_that_is_not_there_answers_with_an_error():
     assert image.run(**{**GEMV, "other": 0x3000}) == ErrorCode.WRITE
     assert image.run(**{**GEMV, "source": 0x2FF8}) == ErrorCode.READ
     assert image.run(**{**LOAD, "other": 0x3000}) == ErrorCode.READ
+    assert image.run(**GEMV) == ErrorCode.NOT_LOADED
+
+
+def test_the_first_atom_with_a_fault_decides():
+    image = loaded(SMALL, 8, 1)
+    before = image.memory.copy()
+    first = 0x1000 // 8
+    atoms = SMALL.weight_stream_atoms(2, 8)
+    # Atoms outside the region, one of its results, and one that is in order.
+    image.golden.faults = {first - 1: ReadFault.RESPONSE, first + atoms: ReadFault.RESPONSE,
+                           0x2000 // 8: ReadFault.UNCORRECTABLE, first: ReadFault.NONE}
+    assert image.run(**GEMV) == ErrorCode.NONE
+    image.memory[:] = before
+    for atom, fault, error in ((atoms - 1, ReadFault.RESPONSE, ErrorCode.READ),
+                               (1, ReadFault.TIMEOUT, ErrorCode.TIMEOUT),
+                               (0, ReadFault.UNCORRECTABLE, ErrorCode.ECC)):
+        image.golden.faults[first + atom] = fault
+        assert image.run(**GEMV) == error
+        assert np.array_equal(image.memory, before)
+    # Codes are read before scales; a failed LOAD leaves no vector.
+    image.golden.faults = {0x1000 // 8: ReadFault.UNCORRECTABLE}
+    assert image.run(**{**LOAD, "source": 0x2000, "other": 0x1000}) == ErrorCode.ECC
+    image.golden.faults[0x2000 // 8] = ReadFault.RESPONSE
+    assert image.run(**{**LOAD, "source": 0x2000, "other": 0x1000}) == ErrorCode.READ
+    image.golden.faults = {}
     assert image.run(**GEMV) == ErrorCode.NOT_LOADED
 
 

@@ -10,9 +10,11 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hdl.tile import Tile as TileComponent
+from spec.load import load_tile
 from spec.tile import Tile
 from spec.units import Fp32AdderParams, SkidBufferParams
-from tools.benches import UNITS
+from tests.conftest import DESCRIPTIONS
+from tools.benches import units_of
 
 # The streams and other members of each unit; buses are named by their prefix.
 MEMBERS = {
@@ -32,6 +34,24 @@ MEMBERS = {
     "burst_splitter": {"i": In, "o": Out},
     "axi4_reader": {"i": In, "o": Out, "m_axi": None},
     "axi4_writer": {"i": In, "data": In, "done": Out, "m_axi": None},
+    "secded_encoder": {"i": In, "o": Out},
+    "secded_decoder": {"i": In, "o": Out},
+    "reorder_buffer": {"take": In, "slot": Out, "free": Out, "oldest": Out, "fill": In, "o": Out},
+    "bank_queues": {"push": In, "serve": In, "served": Out, "look": In, "row": Out, "waiting": Out,
+                    "held": Out, "first": Out},
+    "memory_controller": {"dram": None, "tile_read": In, "tile_data": Out, "tile_write": In,
+                          "tile_written": Out, "host_read": In, "host_data": Out,
+                          "host_write": In, "host_written": Out, "corrected": Out,
+                          "uncorrectable": Out},
+    "inline_ecc": {
+        **{f"{who}_{name}": flow for who in ("tile", "host")
+           for name, flow in (("read", In), ("data", Out), ("write", In), ("written", Out))},
+        **{f"memory_{who}_{name}": flow for who in ("tile", "host")
+           for name, flow in (("read", Out), ("data", In), ("write", Out), ("written", In))},
+        "corrected": Out, "uncorrectable": Out},
+    "region_reader": {"i": In, "request": Out},
+    "region_writer": {"i": In, "data": In, "write": Out, "written": In, "done": Out},
+    "host_port": {"s_mem_axi": None, "read": Out, "data": In, "write": Out, "written": In},
     "command_checker": {"i": In, "o": Out, "window_base": In, "window_limit": In, "loaded": In,
                         "hold": In, "busy": Out},
     "sequencer": {"command": In, "read": Out, "write": Out, "atoms": In, "written": In,
@@ -39,10 +59,19 @@ MEMBERS = {
                   "activation_scales": Out, "weight_scales": Out, "loaded": Out, "ended": Out,
                   "busy": Out, "atom_read": Out, "stall_memory": Out, "stall_result": Out},
     "register_file": {"s_axi": None, "interrupt": Out, "commands": Out, "ended": In,
-                      "window_base": Out, "window_limit": Out, "busy": In, "events": In},
-    "tile": {"s_axi": None, "m_axi": None, "interrupt": Out},
+                      "window_base": Out, "window_limit": Out, "busy": In, "events": In,
+                      "corrected": In, "uncorrectable": In},
 }
-EVERY_UNIT = pytest.mark.parametrize("unit", UNITS)
+TILE_MEMBERS = {
+    "axi4": {"s_axi": None, "m_axi": None, "interrupt": Out},
+    "native": {"s_axi": None, "s_mem_axi": None, "dram": None, "interrupt": Out},
+}
+BUSES = ("s_axi", "m_axi", "s_mem_axi", "dram")
+TILES = [load_tile(path) for path in DESCRIPTIONS]
+UNITS_OF_TILES = [(tile, unit) for tile in TILES for unit in units_of(tile)]
+EVERY_UNIT = pytest.mark.parametrize(
+    ("tile", "unit"), UNITS_OF_TILES,
+    ids=[f"{tile.name}-{unit}" for tile, unit in UNITS_OF_TILES])
 
 
 def _class_name(unit: str) -> str:
@@ -63,9 +92,10 @@ def _made(tile: Tile, unit: str) -> wiring.Component:
 def test_members_are_the_contract(tile: Tile, unit: str) -> None:
     members = {}
     for name, member in _made(tile, unit).signature.members.items():
-        bus = next((bus for bus in ("s_axi", "m_axi") if name.startswith(f"{bus}_")), None)
+        bus = next((bus for bus in BUSES if name.startswith(f"{bus}_")), None)
         members[bus or name] = None if bus else member.flow
-    assert members == MEMBERS[unit]
+    assert members == (TILE_MEMBERS[tile.description.memory.interface] if unit == "tile"
+                       else MEMBERS[unit])
 
 
 @EVERY_UNIT
@@ -81,8 +111,8 @@ def test_unit_elaborates(tile: Tile, unit: str) -> None:
     assert fragment.statements or fragment.subfragments
 
 
-@EVERY_UNIT
-def test_wrong_record_is_rejected(default_tile: Tile, unit: str) -> None:
+@pytest.mark.parametrize("unit", [*MEMBERS, "tile"])
+def test_wrong_record_is_rejected(unit: str) -> None:
     for wrong in (SkidBufferParams(bits=3) if unit != "skid_buffer" else Fp32AdderParams(), None,
                   {"bits": 3}):
         with pytest.raises(TypeError, match=rf"^{_class_name(unit)} needs (a spec\.tile\.Tile|"
@@ -98,12 +128,14 @@ def test_streams_of_the_arithmetic_never_stall(tile: Tile) -> None:
         assert all(member.signature.always_ready for member in members.values()), unit
 
 
+@pytest.mark.parametrize("tile", [tile for tile in TILES if not tile.native],
+                         ids=lambda tile: tile.name)
 def test_bus_widths_follow_the_description(tile: Tile) -> None:
     made = TileComponent(tile)
     widths = {name: len(Value.cast(getattr(made, name))) for name in (
         "m_axi_araddr", "m_axi_awaddr", "m_axi_rdata", "m_axi_wdata", "m_axi_wstrb",
         "s_axi_wdata", "s_axi_rdata", "interrupt")}
-    address, atom = tile.description.memory.address_bits, tile.atom_bits
+    address, atom = tile.address_bits, tile.atom_bits
     assert widths == {"m_axi_araddr": address, "m_axi_awaddr": address, "m_axi_rdata": atom,
                       "m_axi_wdata": atom, "m_axi_wstrb": atom // 8, "s_axi_wdata": 32,
                       "s_axi_rdata": 32, "interrupt": 1}

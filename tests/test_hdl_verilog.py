@@ -40,8 +40,10 @@ def verilog(path: Path) -> str:
 # The same bytes
 
 
-def test_another_process_writes_the_same_verilog() -> None:
-    path = DESCRIPTIONS[0]
+# A tile behind AXI4, one with a pseudo-channel, and one with check bits too.
+@pytest.mark.parametrize("path", [path for path in DESCRIPTIONS if path.stem in (
+    "hbm3_fp8", "hbm3_fp8_native", "native_small")], ids=lambda path: path.stem)
+def test_another_process_writes_the_same_verilog(path: Path) -> None:
     code = ("import hashlib; from pathlib import Path; from hdl.verilog import tile_verilog; "
             "from spec.load import load_tile; "
             f"text = tile_verilog(load_tile(Path({str(path)!r}))); "

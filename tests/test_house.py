@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from spec.load import load_tile
 from spec.tile import Tile
-from tests.conftest import PROJECT
+from tests.conftest import DESCRIPTIONS, PROJECT
 
 # Which folders a folder may import.
 ARROWS = {
@@ -25,11 +26,27 @@ ARROWS = {
 ARITHMETIC = ("decoder", "dot_array", "fp32_rounder", "fp32_multiplier", "fp32_adder",
               "scale_combiner", "group_scaler", "row_accumulator", "column", "result_packer")
 
+# Components that mean little without the others of their unit: each is a part of that unit, whose
+# bench proves all of them.
+PARTS = {
+    "bank_state": "memory_controller",
+    "column_arbiter": "memory_controller",
+    "command_scheduler": "memory_controller",
+    "refresh_scheduler": "memory_controller",
+    "write_buffer": "memory_controller",
+}
+
 MODULES = sorted(path for folder in ARROWS for path in (PROJECT / folder).rglob("*.py"))
 
 
 def _name(path: Path) -> str:
     return str(path.relative_to(PROJECT))
+
+
+@cache
+def _units() -> set[str]:
+    """The units of all tiles of the suite."""
+    return {"tile", *(unit for path in DESCRIPTIONS for unit in load_tile(path).units)}
 
 
 @cache
@@ -98,18 +115,29 @@ def test_modules_say_what_they_are(path: Path) -> None:
     assert ast.get_docstring(_parsed(path))
 
 
-def test_every_unit_has_its_rtl_and_its_bench(default_tile: Tile) -> None:
-    missing = [f"{folder}/{unit}.py" for unit in (*default_tile.units, "tile")
-               for folder in ("hdl", "tb")
+def test_every_unit_has_its_rtl_and_its_bench() -> None:
+    missing = [f"{folder}/{unit}.py" for unit in _units() for folder in ("hdl", "tb")
                if not (PROJECT / folder / f"{unit}.py").is_file()]
     assert not missing
 
 
-def test_every_component_is_a_unit(default_tile: Tile) -> None:
+def test_every_component_is_a_unit_or_a_part_of_one() -> None:
     components = {path.stem for path in (PROJECT / "hdl").glob("*.py")
                   for node in _parsed(path).body if isinstance(node, ast.ClassDef)
                   and any(ast.unparse(base) == "wiring.Component" for base in node.bases)}
-    assert components == {*default_tile.units, "tile"}
+    assert not _units() & set(PARTS)
+    assert components == _units() | set(PARTS)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_is_in_its_unit_alone(part: str) -> None:
+    """The unit makes its parts, itself or through other parts of it; nothing else does."""
+    unit = PARTS[part]
+    name = "".join(word.capitalize() for word in part.split("_"))
+    users = {path.stem for path in (PROJECT / "hdl").glob("*.py")
+             for node in _parsed(path).body if isinstance(node, ast.ImportFrom)
+             and node.module == f"hdl.{part}" and name in {alias.name for alias in node.names}}
+    assert users and users <= {unit, *(other for other, of in PARTS.items() if of == unit)}
 
 
 def test_every_arithmetic_unit_has_a_golden_model(default_tile: Tile) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from spec.description import Axi4Memory, NativeMemory
+from spec.grade import grade_names
 from spec.load import DescriptionError, load_description, load_tile
 from spec.tile import Tile
 from tests.conftest import DESCRIPTIONS, PROJECT
@@ -23,6 +25,7 @@ def problems_of(tmp_path: Path, text: str | bytes) -> list[str]:
 def test_reads_the_default_tile() -> None:
     description = load_description(PROJECT / "tiles" / "hbm3_fp8.toml")
     assert description.name == "hbm3_fp8"
+    assert isinstance(description.memory, Axi4Memory)
     assert description.memory.atom_bytes == 32
     assert description.compute.k_max == 16384
 
@@ -85,7 +88,15 @@ def test_problems_carry_their_facts(tmp_path: Path) -> None:
     ("[memory]\nburst_atoms = 512",
      "memory.burst_atoms must be a power of two in [1, 256], not 512"),
     ("[memory]\natom_bytes = 32.5", "memory.atom_bytes must be one of 8, 16, 32, 64, not 32.5"),
-    ('[memory]\ninterface = "native"', 'memory.interface must be "axi4", not "native"'),
+    ('[memory]\ninterface = "AXI"', 'memory.interface must be one of "axi4", "native", not "AXI"'),
+    ("[memory]\ninterface = [1]",
+     'memory.interface must be one of "axi4", "native", not an array'),
+    ('[memory]\ngrade = "hbm3_6400"',
+     'memory.grade = "hbm3_6400" has no meaning with memory.interface = "axi4"; leave it out, or '
+     'set memory.interface = "native"'),
+    ("[memory]\nzzz = 8", "memory.zzz = 8 is unknown; [memory] has interface, atom_bytes, "
+                          "address_bits, burst_atoms, outstanding_bursts, grade, refresh, "
+                          "host_share, ecc, phy_cycles"),
     ("[compute]\ncolumns = true", "compute.columns must be an integer in [1, 8], not true"),
     ('[compute]\ncolumns = "4"', 'compute.columns must be an integer in [1, 8], not "4"'),
     ("[compute]\ncolumns = 4.0", "compute.columns must be an integer in [1, 8], not 4.0"),
@@ -200,4 +211,158 @@ def test_names_the_files_of_a_directory() -> None:
         load_description(PROJECT / "tests" / "descriptions")
     assert str(caught.value).endswith(
         "this is a directory; name one TOML file in it; "
-        f"{PROJECT / 'tests' / 'descriptions'} has odd.toml, smallest.toml")
+        f"{PROJECT / 'tests' / 'descriptions'} has native_ddr5.toml, native_small.toml, odd.toml, "
+        "small_grade.toml, smallest.toml")
+
+
+NATIVE = 'name = "t"\n[memory]\ninterface = "native"\n'
+
+
+def test_reads_a_native_tile(tmp_path: Path) -> None:
+    path = tmp_path / "t.toml"
+    path.write_text(NATIVE + 'grade = "hbm3_6400"\n')
+    tile = load_tile(path)
+    assert tile.description.memory == NativeMemory(
+        interface="native", grade="hbm3_6400", refresh="per-bank", host_share=0.25, ecc="none",
+        phy_cycles=0)
+    assert (tile.clock_mhz, tile.atom_bytes, tile.address_bits) == (800.0, 32, 29)
+    path.write_text(NATIVE + 'grade = "hbm3_6400"\n[clock]\ntarget_mhz = 800\n')
+    assert load_tile(path) == tile
+
+
+def test_finds_a_grade_beside_its_description(tmp_path: Path,
+                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "there"
+    (folder / "grades").mkdir(parents=True)
+    text = (PROJECT / "tests" / "descriptions" / "small_grade.toml").read_text()
+    (folder / "grades" / "g.toml").write_text(text)
+    (folder / "t.toml").write_text(NATIVE + 'grade = "grades/g.toml"\n')
+    monkeypatch.chdir(tmp_path)
+    tile = load_tile("there/t.toml")
+    assert tile.grade is not None and tile.grade.name == "small_grade"
+    (folder / "t.toml").write_text(NATIVE + f'grade = "{folder}/grades/g.toml"\n')
+    assert load_tile("there/t.toml").digest == tile.digest
+
+
+@pytest.mark.parametrize(("line", "message"), [
+    ("", "memory.grade is missing; it must be text such as "
+         + ", ".join(f'"{name}"' for name in grade_names()) + ', "my_grade.toml"'),
+    ("grade = 3", "memory.grade must be text such as "
+                  + ", ".join(f'"{name}"' for name in grade_names()) + ', "my_grade.toml", not 3'),
+    ('grade = "hbm3_640"', "memory.grade: hbm3_640: there is no such grade; did you mean "
+                           f"hbm3_6400? There are {', '.join(grade_names())}; a file of your own "
+                           "is named with its .toml"),
+    ('grade = "none.toml"',
+     "memory.grade: TMP/none.toml: there is no such file; did you mean t.toml?"),
+    ('grade = ""', "memory.grade: TMP: this is a directory; name one TOML file in it; "
+                   "TMP has t.toml"),
+    ('grade = "t.toml\\u0000"', "memory.grade: t.toml\x00: cannot be read: embedded null byte"),
+    ('grade = "hbm3_6400"\natom_bytes = 32',
+     'memory.atom_bytes = 32 follows from the grade with memory.interface = "native"; leave it '
+     "out"),
+    ('grade = "hbm3_6400"\naddress_bits = 29',
+     'memory.address_bits = 29 follows from the grade with memory.interface = "native"; leave it '
+     "out"),
+    ('grade = "hbm3_6400"\nburst_atoms = 16',
+     'memory.burst_atoms = 16 has no meaning with memory.interface = "native"; leave it out, or '
+     'set memory.interface = "axi4"'),
+    ('grade = "hbm3_6400"\nrefresh = "none"',
+     'memory.refresh must be one of "per-bank", "all-bank", not "none"'),
+    ('grade = "hbm3_6400"\nhost_share = 1',
+     "memory.host_share must be a number in [0.01, 0.99], not 1"),
+    ('grade = "hbm3_6400"\nhost_share = nan',
+     "memory.host_share must be a number in [0.01, 0.99], not nan"),
+    ('grade = "hbm3_6400"\necc = true', 'memory.ecc must be one of "none", "secded", not true'),
+    ('grade = "hbm3_6400"\nhost_sahre = 0.5',
+     "memory.host_sahre = 0.5 is unknown; did you mean memory.host_share, "
+     "a number in [0.01, 0.99]?"),
+    ('grade = "ddr5_4800"\nrefresh = "per-bank"',
+     'memory.refresh = "per-bank", but the grade ddr5_4800 has no per-bank refresh (no '
+     'timing.nRFCpb); allowed: "all-bank"'),
+    ('grade = "hbm3_6400"\n[clock]\ntarget_mhz = 500',
+     "clock.target_mhz = 500, but the grade hbm3_6400 needs 800, one cycle for each atom (the data "
+     "pins would idle); leave it out"),
+    ('grade = "hbm3_6400"\n[clock]\ntarget_mhz = 801',
+     "clock.target_mhz = 801, but the grade hbm3_6400 needs 800, one cycle for each atom (the data "
+     "pins are not faster); leave it out"),
+    ('grade = "ddr5_4800"\n[scaling]\ngroup = 32',
+     "scaling.group = 32 is shorter than one atom of 64 weights; allowed: 64 or more"),
+])
+def test_refuses_of_a_native_memory(tmp_path: Path, line: str, message: str) -> None:
+    (problem,) = problems_of(tmp_path, f"{NATIVE}{line}\n")
+    assert re.sub(r"^t.toml(:\d+)?: ", "", problem).replace(str(tmp_path), "TMP") == message
+
+
+def _grade(tmp_path: Path, **values: object) -> None:
+    """Write the small grade with some of its values changed."""
+    text = (PROJECT / "tests" / "descriptions" / "small_grade.toml").read_text()
+    for name, value in values.items():
+        text, changed = re.subn(rf"^{name} = .*$", f"{name} = {value}", text, flags=re.MULTILINE)
+        assert changed == 1
+    (tmp_path / "g.toml").write_text(text)
+
+
+def test_names_every_problem_of_a_grade(tmp_path: Path) -> None:
+    _grade(tmp_path, nRC=23, rows=63, nRP=-1)
+    found = problems_of(tmp_path, NATIVE + """grade = "g.toml"
+[compute]
+columns = 9
+[scaling]
+format = "fp32"
+""")
+    assert [problem.replace(str(tmp_path), "TMP") for problem in found] == [
+        "t.toml:4: memory.grade: TMP/g.toml:15: organisation.rows must be a power of two in "
+        "[2, 16777216], not 63",
+        "t.toml:4: memory.grade: TMP/g.toml:29: timing.nRP must be an integer in [1, 1000000], "
+        "not -1",
+        "t.toml:6: compute.columns must be an integer in [1, 8], not 9",
+        "t.toml:8: scaling.rule = 'e8m0-ceil' makes e8m0 scales, but scaling.format = 'fp32'; "
+        "allowed with fp32: fp32-div",
+    ]
+
+
+def test_names_every_mistake_in_a_native_memory(tmp_path: Path) -> None:
+    assert problems_of(tmp_path, NATIVE + """grade = "ddr5_4800"
+refresh = "per-bank"
+atom_bytes = 24
+burst = 1
+ecc = "x"
+[clock]
+target_mhz = 800
+""") == [
+        't.toml:5: memory.refresh = "per-bank", but the grade ddr5_4800 has no per-bank refresh '
+        '(no timing.nRFCpb); allowed: "all-bank"',
+        't.toml:6: memory.atom_bytes = 24 follows from the grade with memory.interface = "native"; '
+        "leave it out",
+        "t.toml:7: memory.burst = 1 is unknown; did you mean memory.burst_atoms, a power of two in "
+        "[1, 256]?",
+        't.toml:8: memory.ecc must be one of "none", "secded", not "x"',
+        "t.toml:10: clock.target_mhz = 800, but the grade ddr5_4800 needs 300.481, one cycle for "
+        "each atom (the data pins are not faster); leave it out",
+    ]
+
+
+def test_reads_on_where_the_interface_is_misspelt(tmp_path: Path) -> None:
+    assert problems_of(tmp_path, """name = "t"
+[memroy]
+interface = "nativ"
+grade = "hbm3_6400"
+refresh = "x"
+""") == [
+        "t.toml:2: [memroy] is unknown; did you mean [memory]?",
+        't.toml:3: memroy.interface must be one of "axi4", "native", not "nativ"',
+        't.toml:5: memroy.refresh must be one of "per-bank", "all-bank", not "x"',
+    ]
+
+
+@pytest.mark.parametrize(("values", "message"), [
+    ({"rows": 32}, "memory.grade: the grade small_grade holds 2^15 bytes; allowed: 2^16 to 2^63"),
+    ({"bank_groups": 16, "banks_per_group": 16, "stack_ids": 8, "nREFI": 30000,
+      "nRP": "7\nnCCDR = 3"},
+     "memory.grade: the grade small_grade has 2048 banks; allowed: at most 1024"),
+])
+def test_refuses_a_grade_that_no_tile_holds(tmp_path: Path, values: dict[str, object],
+                                            message: str) -> None:
+    _grade(tmp_path, **values)
+    (problem,) = problems_of(tmp_path, NATIVE + 'grade = "g.toml"\n')
+    assert problem == f"t.toml:4: {message}"

@@ -4,28 +4,40 @@ import json
 import tomllib
 from pathlib import Path
 
-from spec.description import Description
+from spec.description import Description, NativeMemory
 from spec.schema import description_keys, description_schema
 
 
 def test_keys_cover_the_model() -> None:
-    described = Description(name="t").model_dump()
-    expected = {"name"} | {f"{section}.{key}" for section, values in described.items()
-                           if isinstance(values, dict) for key in values}
+    expected = {"name"}
+    for description in (Description(name="t"), Description(name="t", memory=NativeMemory(
+            interface="native", grade="hbm3_6400"))):
+        expected |= {f"{section}.{key}" for section, values in description.model_dump().items()
+                     if isinstance(values, dict) for key in values}
     assert set(description_keys()) == expected
+
+
+def test_keys_say_to_which_interface_they_belong() -> None:
+    keys = description_keys()
+    assert keys["memory.interface"].choices == ("axi4", "native")
+    assert keys["memory.interface"].variant is None and not keys["memory.interface"].required
+    assert keys["memory.atom_bytes"].variant == ("memory.interface", "axi4")
+    assert keys["memory.grade"].variant == ("memory.interface", "native")
+    assert keys["scaling.group"].variant is None
 
 
 def test_keys_have_a_meaning_and_a_range() -> None:
     for key in description_keys().values():
         assert key.meaning.endswith(".")
-        assert key.choices or key.pattern or (key.low is not None and key.high is not None)
+        assert key.choices or key.pattern or key.examples or (
+            key.low is not None and key.high is not None)
 
 
 def test_schema_lists_powers_of_two() -> None:
     schema = description_schema()
     assert schema["$defs"]["Scaling"]["properties"]["group"]["enum"] == [
         8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096]
-    assert schema["$defs"]["Memory"]["properties"]["burst_atoms"]["enum"][0] == 1
+    assert schema["$defs"]["Axi4Memory"]["properties"]["burst_atoms"]["enum"][0] == 1
 
 
 def test_schema_names_every_key_and_refuses_others(description_path: Path) -> None:
@@ -35,6 +47,10 @@ def test_schema_names_every_key_and_refuses_others(description_path: Path) -> No
     for name, value in data.items():
         assert name in schema["properties"]
         if isinstance(value, dict):
-            section = schema["$defs"][name.capitalize()]
-            assert section["additionalProperties"] is False
-            assert set(value) <= set(section["properties"])
+            reference = schema["properties"][name]
+            kinds = [schema["$defs"][kind["$ref"].rpartition("/")[2]]
+                     for kind in reference.get("oneOf", [reference])]
+            assert all(kind["additionalProperties"] is False for kind in kinds)
+            # Of the kinds of a section exactly one takes these keys.
+            assert len([kind for kind in kinds if set(value) <= set(kind["properties"])
+                        and set(kind.get("required", ())) <= set(value)]) == 1

@@ -1,11 +1,19 @@
 """What is derived from descriptions: at the tiles' values and at the corners of what is legal."""
 
 import itertools
+import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from spec.description import Compute, Description, Host, Memory, Scaling, conflicts
+from spec.description import (
+    Axi4Memory, Compute, Description, Host, NativeMemory, Scaling, conflicts,
+)
+from spec.grade import grade_names, load_grade
+from spec.load import load_tile
 from spec.tile import ROWS_MAX, Tile
+from tests.conftest import PROJECT
 
 
 def corners() -> list[Description]:
@@ -16,15 +24,15 @@ def corners() -> list[Description]:
             (8, 4096), (1, 1024)):
         description = Description(
             name="corner",
-            memory=Memory(atom_bytes=atom, address_bits=63 if atom == 64 else 16,
-                          burst_atoms=64 if atom == 64 else 1,
-                          outstanding_bursts=64 if atom == 64 else 1),
+            memory=Axi4Memory(atom_bytes=atom, address_bits=63 if atom == 64 else 16,
+                              burst_atoms=64 if atom == 64 else 1,
+                              outstanding_bursts=64 if atom == 64 else 1),
             compute=Compute(weights=weights, activations=activations, columns=columns,
                             result="bf16", k_max=k_max),
             scaling=Scaling(format=scale, rule="e8m0-ceil" if scale == "e8m0" else "fp32-div",
                             group=group, weight_rows=rows),
             host=Host(queue_depth=2 if atom == 8 else 64))
-        if not conflicts(description):
+        if not conflicts(description, None):
             found.append(description)
     return found
 
@@ -74,3 +82,120 @@ def test_layouts_hold_every_element(tile: Tile) -> None:
         assert tile.padded_rows(rows) >= rows > tile.padded_rows(rows) - tile.rows_per_strip
         assert tile.weight_stream_atoms(rows, k) * tile.atom_bytes >= rows * k
         assert tile.result_atoms(rows) * tile.result_packer.rows_per_atom >= rows
+
+
+def native(grade: str, **memory: Any) -> Tile:
+    """A native tile with the default tile's other values."""
+    return Tile(description=Description(name="t", memory=NativeMemory(
+        interface="native", grade=grade, **memory)), grade=load_grade(grade))
+
+
+def test_survives_json(tile: Tile) -> None:
+    again = Tile.model_validate_json(tile.model_dump_json())
+    assert again == tile
+    assert again.digest == tile.digest
+    assert again.units == tile.units
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT / "tiles").glob("*.toml")),
+                         ids=lambda path: path.stem)
+def test_every_shipped_tile_resolves(path: Path) -> None:
+    assert load_tile(path).name == path.stem
+
+
+@pytest.mark.parametrize("grade", grade_names())
+def test_a_native_tile_follows_its_grade(grade: str) -> None:
+    tile, values = native(grade), load_grade(grade)
+    assert tile.native
+    assert tile.atom_bytes == values.atom_bytes == tile.axi4.atom_bits // 8
+    assert 1 << tile.address_bits == values.capacity_bytes == 1 << tile.axi4.address_bits
+    assert tile.axi4.index_bits == values.atom_index_bits == tile.memory_controller.index_bits
+    assert tile.clock_mhz == values.tile_clock_mhz
+    # One atom a cycle is what the pins carry when nCCDS is one burst.
+    assert tile.atom_bytes * tile.clock_mhz / 1e3 == pytest.approx(
+        values.peak_gb_per_s * values.timing.nBL / values.timing.nCCDS)
+    assert tile.memory_controller.refresh == (
+        "all-bank" if values.timing.nRFCpb is None else "per-bank")
+    assert tile.host_port.memory_atoms * tile.atom_bytes == values.capacity_bytes
+    assert tile.host_port.address_bits == 40
+    assert tile.host_port.index_bits == tile.axi4.index_bits
+
+
+def test_a_native_tile_has_the_units_of_its_memory(default_tile: Tile) -> None:
+    axi4 = {"skid_buffer", "burst_splitter", "axi4_reader", "axi4_writer"}
+    plain, protected = native("hbm3_6400"), native("hbm3_6400", ecc="secded")
+    assert default_tile.units.keys() - plain.units.keys() == axi4
+    assert plain.units.keys() - default_tile.units.keys() == {
+        "reorder_buffer", "bank_queues", "memory_controller", "region_reader", "region_writer",
+        "host_port"}
+    assert protected.units.keys() - plain.units.keys() == {"secded_decoder", "inline_ecc"}
+    assert protected.units["secded_decoder"].model_dump() == {"words": 4}
+    assert protected.host_port.ecc == protected.memory_controller.ecc == "secded"
+    beside, without = native("hbm2_2400", ecc="secded"), native("hbm2_2400")
+    assert beside.units.keys() - without.units.keys() == {"secded_encoder", "secded_decoder"}
+
+
+def test_check_bits_are_in_the_memory_where_the_grade_has_no_room() -> None:
+    for grade in grade_names():
+        plain, protected = native(grade), native(grade, ecc="secded")
+        size, controller = load_grade(grade).capacity_bytes, protected.memory_controller
+        assert plain.memory_bytes == size and plain.memory_controller.ecc_bits == 0
+        assert controller.ecc_inline == (not grade.startswith("hbm2_"))
+        assert controller.ecc_bits == (0 if controller.ecc_inline else protected.atom_bytes)
+        assert protected.memory_bytes == (size * 7 // 8 if controller.ecc_inline else size)
+        usable = protected.memory_bytes // protected.atom_bytes
+        assert protected.host_port.memory_atoms == usable
+        assert protected.command_checker.memory_atoms == usable
+        # No check atom is data, or in the bank of its data; none holds the bits of 9 atoms.
+        inline = controller.inline_ecc
+        atoms = range(0, usable, max(8, usable // 4096 // 8 * 8))
+        checks = {inline.check_atom(atom) for atom in atoms}
+        assert len(checks) == len(atoms) and min(checks) >= 7 << inline.index_bits - 3
+        assert sorted(inline.check_order) == list(range(3, inline.index_bits))
+        values = load_grade(grade)
+        assert all(inline.check_atom(atom) == inline.check_atom(atom + 7) and values.decompose(
+            inline.check_atom(atom)).bank != values.decompose(atom).bank for atom in atoms)
+        # Not quite enough room is no room.
+        assert protected.grade is not None
+        for bits in (protected.atom_bytes - 1, protected.atom_bytes):
+            roomy = protected.grade.model_copy(update={
+                "organisation": protected.grade.organisation.model_copy(
+                    update={"ecc_bits": bits})})
+            found = Tile(description=protected.description, grade=roomy).memory_controller
+            assert found.ecc_inline == (bits < protected.atom_bytes)
+
+
+def test_the_digest_follows_the_grade() -> None:
+    tile = native("hbm3_6400")
+    assert tile.grade is not None
+    digests = {tile.digest, native("hbm3_5200").digest, native("hbm3_6400", ecc="secded").digest,
+               native("hbm3_6400", refresh="all-bank").digest,
+               native("hbm3_6400", host_share=0.5).digest}
+    slower = tile.grade.model_copy(update={
+        "timing": tile.grade.timing.model_copy(update={"nRP": 27})})
+    digests.add(Tile(description=tile.description, grade=slower).digest)
+    assert len(digests) == 6
+    # What is left out and what is written out are the same; notes of a grade are no part of it.
+    assert native("hbm3_6400", refresh="per-bank").digest == tile.digest
+    noted = tile.grade.model_copy(update={"notes": ("new",), "source": "new"})
+    assert Tile(description=tile.description, grade=noted).digest == tile.digest
+
+
+def test_the_digest_of_the_default_tile_stays(default_tile: Tile) -> None:
+    # Software in the field identifies the tile by this; a change is one for the changelog.
+    assert default_tile.digest.startswith("492515b1fb81")
+
+
+def test_a_native_tile_needs_its_grade(default_tile: Tile) -> None:
+    tile = native("hbm3_6400")
+    with pytest.raises(ValueError, match=r"a tile with memory.interface = 'native' needs a grade: "
+                                         r"Tile\(description=..., grade=load_grade\(...\)\)"):
+        Tile(description=tile.description)
+    with pytest.raises(ValueError, match="a tile with memory.interface = 'axi4' needs no grade"):
+        Tile(description=default_tile.description, grade=tile.grade)
+    with pytest.raises(ValueError, match="hbm3_fp8 has memory.interface = 'axi4'; only a native "
+                                         "memory has a controller"):
+        _ = default_tile.memory_controller
+    with pytest.raises(ValueError, match="Extra inputs are not permitted"):
+        Tile.model_validate_json(json.dumps(
+            {"description": default_tile.description.model_dump(), "extra": 1}))

@@ -7,7 +7,7 @@ import pytest
 from spec.load import load_tile
 from spec.tile import Tile
 from tests.conftest import DESCRIPTIONS, PROJECT
-from tools.benches import UNITS, UnitRun, run_unit
+from tools.benches import UNITS, UnitRun, run_unit, units_of
 
 pytestmark = pytest.mark.cosim
 
@@ -15,7 +15,7 @@ SEED = 1
 
 
 def _parameters(tile: Tile, unit: str) -> str:
-    record = tile.description if unit == "tile" else tile.units[unit]
+    record = tile if unit == "tile" else tile.units[unit]
     return record.model_dump_json()
 
 
@@ -24,7 +24,7 @@ def _cases() -> dict[tuple[str, str], Tile]:
     cases: dict[tuple[str, str], Tile] = {}
     tiles = [load_tile(path) for path in DESCRIPTIONS]
     for unit in reversed(UNITS):
-        for tile in tiles:
+        for tile in (tile for tile in tiles if unit in units_of(tile)):
             cases.setdefault((unit, _parameters(tile, unit)), tile)
     return cases
 
@@ -51,14 +51,21 @@ def test_every_unit_has_a_case() -> None:
     assert {unit for unit, _ in CASES} == set(UNITS)
     for unit in UNITS:
         sets = len([name for name, _ in CASES if name == unit])
-        # Units without parameters have one set; those with a format alone, one per format.
+        # Units without parameters have one set; those with a format alone, one per format; those of
+        # ECC, one per tile that has it.
         few = {"fp32_adder": 1, "fp32_multiplier": 1, "row_accumulator": 1, "scale_combiner": 2,
-               "group_scaler": 2}
+               "group_scaler": 2, "secded_encoder": 1, "secded_decoder": 2, "inline_ecc": 1}
         assert sets >= few.get(unit, 3), unit
 
 
 def test_units_are_those_of_the_tile(tile: Tile) -> None:
-    assert set(UNITS) == {*tile.units, "tile"}
+    assert set(units_of(tile)) == {*tile.units, "tile"}
+
+
+def test_a_unit_that_the_tile_lacks_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^smallest has no unit bank_queues; its units are "
+                                         r"decoder, .*, tile$"):
+        run_unit(load_tile(DESCRIPTIONS[2]), "bank_queues", SEED)
 
 
 def test_benches_draw_from_the_printed_seed_alone() -> None:

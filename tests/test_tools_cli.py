@@ -11,14 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from spec.grade import grade_names, load_grade
+from spec.load import load_tile
 from spec.tile import Tile
 from tests.conftest import DESCRIPTIONS, PROJECT
 from tools.cli import HELD, INTERRUPTED, NOT_HELD, VERBS, WRONG_INPUT, run_command
 from tools.doctor import Need, needs, require
 from tools.explain import explanation
+from tools.explain_memory import memory_explanation
 from tools.generate import constraints, register_header, register_page
 
 DEFAULT = str(DESCRIPTIONS[0])
+NATIVE = PROJECT / "tiles" / "hbm3_fp8_native.toml"
 COMMAND = [sys.executable, "-c", "from tools.cli import main; main()"]
 
 
@@ -36,6 +40,19 @@ def test_check_holds(description_path: Path, capsys: pytest.CaptureFixture[str])
     answer = json.loads(capsys.readouterr().out)
     assert answer["held"] is True
     assert answer["name"] == description_path.stem
+
+
+def test_check_says_how_a_native_tile_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    path = PROJECT / "tests" / "descriptions" / "native_ddr5.toml"
+    assert run_command(["check", str(path), "--json"]) == HELD
+    captured = capsys.readouterr()
+    said = captured.err.replace("\n", " ")
+    assert ": OK: native_ddr5, digest " in said
+    assert said.endswith(", ddr5_4800 at 300.481 MHz with all-bank refresh ")
+    assert json.loads(captured.out)["grade"] == "ddr5_4800"
+    assert run_command(["check", DEFAULT, "--json"]) == HELD
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["grade"] is None and "refresh" not in captured.err
 
 
 def test_check_imports_nothing_heavy() -> None:
@@ -71,6 +88,13 @@ def test_check_names_every_problem(tmp_path: Path, capsys: pytest.CaptureFixture
      r"--k must be an integer in \[1, 16384\] \(compute.k_max\), not 0"),
     (["explain", DEFAULT, "--rows", "x"], r"Invalid value for '--rows'"),
     (["generate", DEFAULT, "--output", DEFAULT], r"--output must be a directory"),
+    (["verify", DEFAULT, "--unit", "host_port"],
+     r'--unit host_port is no unit of hbm3_fp8, whose memory.interface is "axi4"; units are '
+     r"decoder, .*axi4_reader"),
+    (["verify", str(NATIVE), "--unit", "axi4_reader"],
+     r'--unit axi4_reader is no unit of hbm3_fp8_native, whose memory.interface is "native"; units '
+     r"are decoder, .*memory_controller"),
+    (["verify", str(NATIVE), "--unit", "axi5"], r"--unit axi5 is no unit; units are decoder,"),
 ])
 def test_wrong_input_ends_with_2(arguments: list[str], message: str,
                                  capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,6 +166,107 @@ def test_explain_prints_every_unit(tile: Tile, description_path: Path,
     assert "doorbell" in text and "NOT_LOADED" in text
 
 
+def _rates(tile: Tile) -> dict[tuple[str, str], float]:
+    """The rates of the tile's memory that are known."""
+    return {(rate["quantity"], rate["unit"]): rate["value"]
+            for rate in memory_explanation(tile)["rates"] if rate["value"] is not None}
+
+
+def test_explain_shows_a_native_memory(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["explain", str(NATIVE), "--json"]) == HELD
+    memory = json.loads(capsys.readouterr().out)["memory"]
+    assert [(part["field"], part["address_bit"], part["bits"]) for part in memory["address_map"]
+            ] == [("byte", 0, 5), ("bank_group", 5, 2), ("column", 7, 5), ("bank", 12, 2),
+                  ("stack_id", 14, 1), ("row", 15, 14)]
+    assert memory["organisation"]["capacity_bytes"] == 512 << 20
+    assert memory["clock"] == {"grade_mhz": 1600.0, "tile_mhz": 800.0,
+                               "grade_cycles_per_tile_cycle": 2}
+    for rate in memory["rates"]:
+        assert rate["origin"] == (None if rate["value"] is None else "analytic")
+        assert rate["why"]
+    assert run_command(["explain", str(NATIVE)]) == HELD
+    text = capsys.readouterr().err
+    assert "Memory: the grade hbm3_6400 (HBM3)" in text and "stack ID" in text
+    assert all(rate["quantity"] in text for rate in memory["rates"])
+    assert run_command(["explain", DEFAULT, "--json"]) == HELD
+    assert json.loads(capsys.readouterr().out)["memory"] is None
+
+
+def test_explain_derives_the_rates_of_hbm3() -> None:
+    tile = load_tile(NATIVE)
+    rates = _rates(tile)
+    assert rates["peak of the data pins", "GB/s"] == pytest.approx(25.6)
+    # nRFCpb / nREFI, and 32 REFpb of 2 cycles in nREFI.
+    assert rates["refresh, of each bank", "%"] == pytest.approx(100 * 320 / 6240)
+    assert rates["refresh, of the row commands", "%"] == pytest.approx(100 * 32 * 2 / 6240)
+    # In 1024 atoms the stack ID changes twice, each time for one tile cycle.
+    assert rates["sequential read", "%"] == pytest.approx(100 * 1024 / 1026)
+    assert rates["lost to changes of the stack ID", "%"] == pytest.approx(100 * 2 / 1026)
+    # nRTW = 20 and nCWL + nBL + nWTRS = 19 cycles are both ten tile cycles, one of them an atom's.
+    assert rates["turnaround, reads to writes", "cycles"] == 9
+    assert rates["turnaround, writes to reads", "cycles"] == 9
+    # Four ACT in nFAW = 24 cycles, in which the pins carry twelve atoms.
+    assert rates["random atoms", "%"] == pytest.approx(100 * 4 / 12)
+    memory = tile.description.memory.model_copy(update={"refresh": "all-bank"})
+    all_bank = _rates(Tile(description=tile.description.model_copy(update={"memory": memory}),
+                           grade=tile.grade))
+    assert all_bank["refresh, all banks at once", "%"] == pytest.approx(100 * 560 / 6240)
+    # nRTP, nRP, seven nRFC and nRCDRD in whole tile cycles, of seven intervals.
+    lost = (5 + 13 + 7 * 280 + 16) * 2 / (7 * 6240)
+    assert all_bank["lost to refresh", "%"] == pytest.approx(100 * lost)
+    assert all_bank["sequential read", "%"] == pytest.approx(100 * (1 - lost) * 1024 / 1026)
+    assert all_bank["random atoms", "%"] == pytest.approx(100 * (1 - lost) * 4 / 12)
+
+
+def test_explain_says_what_inline_check_bits_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    plain = load_tile(NATIVE)
+    memory = plain.description.memory.model_copy(update={"ecc": "secded"})
+    inline = Tile(description=plain.description.model_copy(update={"memory": memory}),
+                  grade=plain.grade)
+    before, rates = _rates(plain), _rates(inline)
+    assert rates["sequential read", "%"] == pytest.approx(before["sequential read", "%"] * 8 / 9)
+    assert rates["lost to inline check bits", "%"] == pytest.approx(
+        before["sequential read", "%"] / 9)
+    assert before["lost to inline check bits", "%"] == 0
+    assert rates["random atoms", "%"] == pytest.approx(before["random atoms", "%"] / 2)
+    found = memory_explanation(inline)
+    assert found["ecc_place"] == "inline" and memory_explanation(plain)["ecc_place"] is None
+    assert found["organisation"]["usable_bytes"] == 448 << 20
+    assert run_command(["explain", str(PROJECT / "tiles" / "hbm4_fp8_native.toml")]) == HELD
+    text = capsys.readouterr().err
+    assert "secded, inline" in text and "7/8: the rest holds check bits" in text
+
+
+@pytest.mark.parametrize("grade", grade_names())
+def test_explain_says_where_the_peak_goes(grade: str) -> None:
+    tile = load_tile(NATIVE)
+    for refresh in ("per-bank", "all-bank"):
+        if refresh == "per-bank" and not load_grade(grade).per_bank_refresh:
+            continue
+        memory = tile.description.memory.model_copy(update={"grade": grade, "refresh": refresh})
+        found = Tile(description=tile.description.model_copy(update={"memory": memory}),
+                     grade=load_grade(grade))
+        rates = _rates(found)
+        parts = [value for (quantity, unit), value in rates.items() if unit == "%"
+                 and quantity.startswith(("lost", "sequential"))]
+        assert sum(parts) == pytest.approx(100) and min(parts) >= 0
+        assert rates["sequential read", "GB/s"] == pytest.approx(
+            rates["sequential read", "%"] / 100 * rates["peak of the data pins", "GB/s"])
+        assert 0 < rates["random atoms", "%"] <= rates["sequential read", "%"]
+
+
+def test_explain_does_not_guess_where_rows_cannot_be_hidden() -> None:
+    tile = load_tile(NATIVE)
+    assert tile.grade is not None
+    short = tile.grade.model_copy(update={"organisation": tile.grade.organisation.model_copy(
+        update={"row_bytes": 32})})
+    found = memory_explanation(Tile(description=tile.description, grade=short))["rates"]
+    (rate,) = [rate for rate in found if rate["quantity"] == "sequential read"]
+    assert rate["value"] is None and rate["origin"] is None
+    assert rate["why"] == ("not derived: a bank is left for 28 cycles and takes 194 to its next "
+                           "row, so accesses wait for rows")
+
+
 def test_header_compiles_and_agrees_with_the_registers(tile: Tile, tmp_path: Path) -> None:
     (tmp_path / "r.h").write_text(register_header(tile))
     guard = tile.name.upper()
@@ -174,6 +299,14 @@ def test_constraints_follow_the_clock(default_tile: Tile) -> None:
     assert "create_clock -name clk -period 1.2500 [get_ports clk]" in text
     assert "set_input_delay 0.2500 -clock clk $data_inputs" in text
     assert "get_ports {\n  rst\n  s_axi_wdata\n}" in text
+    assert "# Clock target: 800 MHz (clock.target_mhz)." in text
+
+
+def test_constraints_of_a_native_tile_follow_its_grade() -> None:
+    text = constraints(load_tile(PROJECT / "tests" / "descriptions" / "native_ddr5.toml"), ["rst"])
+    assert "# Clock target: 300.4807692 MHz (one atom a cycle of ddr5_4800)." in text
+    # nCCDS = 8 cycles of 0.416 ns.
+    assert "create_clock -name clk -period 3.3280 [get_ports clk]" in text
 
 
 @pytest.mark.slow

@@ -16,15 +16,20 @@ from numpy.typing import NDArray
 
 from golden.gemv import gemv
 from golden.quantizer import quantize, quantize_blocks
+from spec.dram_rules import DramCommand
 from spec.load import load_tile
+from spec.memory_units import MemoryControllerParams
 from spec.tile import Tile
+from tb.dram_checker import check_trace, read_trace
+from tb.dram_model import model_text
 from tb.simulator import SimulationFailed, SimulatorError
 from tests.conftest import DESCRIPTIONS, PROJECT
 from tests.golden_cases import random_codes, random_scales
 from tests.processes import alive, descendants, wait_for
 from tools.cli import HELD, INTERRUPTED, NOT_HELD, WRONG_INPUT, run_command
+from tools.simulation import simulate
 
-DEFAULT, X4, SMALLEST, ODD = map(str, DESCRIPTIONS)
+DEFAULT, X4, SMALLEST, ODD, NATIVE, NATIVE_DDR5, NATIVE_SMALL = map(str, DESCRIPTIONS)
 
 
 @pytest.fixture(autouse=True)
@@ -228,6 +233,60 @@ def test_a_waveform_is_written(run: Runner) -> None:
     assert sorted(os.listdir()) == ["w.npy", "waves.vcd", "x.npy", "y.npy"]
 
 
+@pytest.mark.cosim
+@pytest.mark.slow
+@pytest.mark.parametrize("description", [NATIVE_SMALL, NATIVE, NATIVE_DDR5])
+def test_traces_are_what_the_dram_saw(description: str, run: Runner) -> None:
+    tile = load_tile(Path(description))
+    assert tile.grade is not None
+    rng = np.random.default_rng(46)
+    rows, k = 37, min(tile.k_max, 300)
+    _save(**_operands(rng, tile, rows, k, 1, special=False))
+    code, answer = run(description, *CODES, "--engine", "rtl", "--trace", "dram.csv",
+                       "--accesses", "accesses.txt")
+    assert (code, answer["equals_golden"]) == (HELD, True)
+    assert (answer["trace"], answer["accesses"]) == ("dram.csv", "accesses.txt")
+    assert sorted(os.listdir()) == ["accesses.txt", "dram.csv", "sw.npy", "sx.npy", "w.npy",
+                                    "x.npy", "y.npy"]
+    checker = check_trace("dram.csv", tile.grade)
+    checker.require()
+    names = [DramCommand(row[1]).name for row in read_trace("dram.csv").tolist()]
+    assert answer["dram_commands"] == {name: names.count(name) for name in DramCommand.__members__}
+    # The loads and stores of the job, each atom once; besides them, inline check bits alone.
+    lines = [line.split() for line in Path("accesses.txt").read_text().splitlines()]
+    data = [(kind, int(place, 16)) for kind, place in lines if int(place, 16) < tile.memory_bytes]
+    kinds, places = zip(*data, strict=True)
+    assert (kinds.count("LD"), kinds.count("ST")) == (
+        answer["atoms_read"], answer["atoms_written"])
+    assert len(set(places)) == len(places) and not any(at % tile.atom_bytes for at in places)
+    assert (len(lines) > len(data)) == tile.memory_controller.ecc_inline
+    assert 0 < answer["bandwidth_share"] <= 1 and "dram_commands" in answer["units"]
+    said = ", ".join(f"{number} {name}" for name, number in answer["dram_commands"].items()
+                     if number)
+    assert f"DRAM commands: {said}; each checked against {tile.grade.name}" in " ".join(
+        run.err.split())
+
+
+@pytest.mark.cosim
+@pytest.mark.slow
+def test_a_broken_rule_fails_and_leaves_its_trace(run: Runner,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    # The model believes in a slower part than the controller.
+    def slower(params: MemoryControllerParams) -> str:
+        timing = params.grade.timing
+        timing = timing.model_copy(update={"nRCDRD": timing.nRCDRD + params.cycle_ck})
+        grade = params.grade.model_copy(update={"timing": timing})
+        return model_text(params.model_copy(update={"grade": grade}))
+
+    monkeypatch.setattr("tb.dram_model.model_text", slower)
+    _save(w=np.ones((2, 9), np.float32), x=np.ones(9, np.float32))
+    code, answer = run(NATIVE_SMALL, *GEMV, "--engine", "rtl", "--trace", "dram.csv")
+    assert (code, answer["held"]) == (NOT_HELD, False)
+    assert "dram_model: tRCDRD violated: RD" in answer["problems"][0]["message"]
+    assert sorted(os.listdir()) == ["dram.csv", "w.npy", "x.npy"]
+    assert read_trace("dram.csv")[-1, 1] in (DramCommand.RD, DramCommand.RDA)
+
+
 def test_a_result_that_differs_does_not_hold(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     from golden.tile import GoldenTile
     from host.driver import Counters
@@ -341,9 +400,35 @@ def test_wrong_scales_are_refused(tile: str, change: dict[str, NDArray[Any]], me
     assert re.search(message, run.err) and not Path("y.npy").exists()
 
 
+@pytest.mark.parametrize(("tile", "arguments", "message"), [
+    (DEFAULT, ("--engine", "rtl", "--trace", "t.csv"),
+     r'--trace needs a tile with memory.interface = "native": the memory of hbm3_fp8 is behind '
+     r"AXI4, and it sends no DRAM commands"),
+    (DEFAULT, ("--accesses", "a.txt"), r'--accesses needs a tile with memory.interface'),
+    (NATIVE, ("--trace", "t.csv"), r"--trace needs --engine rtl: the golden model has no clock"),
+    (NATIVE, ("--engine", "rtl", "--trace", "none/t.csv"),
+     r"--trace none/t.csv: there is no directory"),
+    (NATIVE, ("--engine", "rtl", "--trace", "t", "--accesses", "t"),
+     r"--trace and --accesses are both t; name two files"),
+])
+def test_wrong_traces_are_refused(tile: str, arguments: tuple[str, ...], message: str,
+                                  run: Runner) -> None:
+    _save(w=np.zeros((2, 8), np.float32), x=np.zeros(8, np.float32))
+    assert run(tile, *GEMV, *arguments)[0] == WRONG_INPUT
+    assert re.search(message, re.sub(r"\s*[│\n]\s*", " ", run.err))
+    assert sorted(os.listdir()) == ["w.npy", "x.npy"]
+
+
+def test_only_a_native_tile_can_be_traced() -> None:
+    with pytest.raises(ValueError, match=r"^hbm3_fp8 sends no DRAM commands that could be traced: "
+                                         r"its memory is behind AXI4$"):
+        simulate(load_tile(Path(DEFAULT)), np.zeros(0, np.uint8), [], trace=Path("t.csv"))
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     (("gemv", "--weights", "w.npy", "--out", "y.npy"), r"run gemv needs --activations; it takes "
-     r"--weights, --activations, --out, --weight-scales, --activation-scales, --vcd"),
+     r"--weights, --activations, --out, --weight-scales, --activation-scales, --vcd, --trace, "
+     r"--accesses"),
     (("quantize", "--input", "x.npy", "--codes", "c.npy"), r"run quantize needs --scales"),
     ((*GEMV, "--rule", "e8m0-ceil"), r"--rule does not belong to gemv"),
     ((*GEMV, "--vcd", "y.vcd"), r"--vcd needs --engine rtl: the golden model has no clock"),
@@ -414,6 +499,6 @@ def test_no_number_makes_it_fail(run: Runner) -> None:
     # NaN, infinities and the largest values have their codes, or saturate.
     w = np.array([[np.nan, 1.0], [np.inf, 0.0], [3.4e38, -3.4e38], [1e-45, 0.0]], np.float32)
     _save(w=w, x=np.array([1.0, np.nan], np.float32))
-    for tile in (DEFAULT, X4, SMALLEST, ODD):
+    for tile in map(str, DESCRIPTIONS):
         assert run(tile, *GEMV)[0] == HELD
         assert np.isnan(np.load("y.npy")).all()
