@@ -11,10 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.operands import random_gemv
 from benchmarks.rows import Row, report, row
-from golden.gemv import gemv
-from golden.quantizer import quantize, quantize_blocks
-from host.job import gemv_job
 from spec.load import load_tile
 from tools.simulation import simulate
 
@@ -28,16 +26,9 @@ SIMULATION_GOAL_S = 60.0
 def measure(name: str, rows: int) -> list[Row]:
     """Rows of one tile: cycles from the counters of LOAD and GEMV, and wall time."""
     tile = load_tile(TILES / f"{name}.toml")
-    rng = np.random.default_rng(7)
-    weights = rng.standard_normal((rows, K), np.float32)
-    activations = rng.standard_normal((tile.columns, K), np.float32)
-    scaling = tile.description.scaling
-    w, sw = quantize_blocks(weights, tile.weight_format, scaling)
-    x, sx = quantize(activations, tile.activation_format, scaling)
-    expected = gemv(w, sw, x, sx, tile)
-    job = gemv_job(tile, w, sw, x, sx)
+    job, expected = random_gemv(tile, rows, K, seed=7)
     # The build is not part of the figure: a first, tiny job pays for it.
-    small = gemv_job(tile, w[:1], sw[:1], x, sx)
+    small, _ = random_gemv(tile, 1, K, seed=7)
     simulate(tile, small.image, small.commands)
     started = time.monotonic()
     done = simulate(tile, job.image, job.commands)

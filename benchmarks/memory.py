@@ -12,10 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.operands import random_gemv
 from benchmarks.rows import Row, report, row
-from golden.gemv import gemv
-from golden.quantizer import quantize, quantize_blocks
-from host.job import gemv_job
 from spec.grade import load_grade
 from spec.load import load_tile
 from spec.memory_units import MemoryControllerParams
@@ -63,19 +61,13 @@ def measure_traffic(name: str, size: int) -> list[Row]:
 def measure_gemv(name: str, rows: int) -> list[Row]:
     """Rows of one tile: a GEMV, LOAD included, on the checked model."""
     tile = load_tile(TILES / f"{name}.toml")
-    rng = np.random.default_rng(7)
-    scaling = tile.description.scaling
-    w, sw = quantize_blocks(rng.standard_normal((rows, K), np.float32), tile.weight_format, scaling)
-    x, sx = quantize(rng.standard_normal((tile.columns, K), np.float32), tile.activation_format,
-                     scaling)
-    job = gemv_job(tile, w, sw, x, sx)
+    job, expected = random_gemv(tile, rows, K, seed=7)
     # The build is not part of the figure: a first, tiny job pays for it.
-    small = gemv_job(tile, w[:1], sw[:1], x, sx)
+    small, _ = random_gemv(tile, 1, K, seed=7)
     simulate(tile, small.image, small.commands)
     started = time.monotonic()
     done = simulate(tile, job.image, job.commands)
-    equal = not done.errors and bool(np.array_equal(job.results(job.image), gemv(w, sw, x, sx,
-                                                                                  tile)))
+    equal = not done.errors and bool(np.array_equal(job.results(job.image), expected))
     seconds = time.monotonic() - started
     counters, what = done.counters, f"{name}: GEMV {rows} x {K}"
     share = (counters.atoms_read + counters.atoms_written) / counters.cycles

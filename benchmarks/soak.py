@@ -11,10 +11,8 @@ from typing import Literal
 
 import numpy as np
 
+from benchmarks.operands import random_gemv
 from benchmarks.rows import Row, report, row
-from golden.gemv import gemv
-from golden.quantizer import quantize, quantize_blocks
-from host.job import gemv_job
 from spec.description import Compute, Description, NativeMemory
 from spec.grade import load_grade
 from spec.tile import Tile
@@ -35,13 +33,8 @@ def measure(name: str, refresh: Literal["per-bank", "all-bank"], cycles: int) ->
     tile = Tile(grade=grade, description=Description(
         name=name, memory=NativeMemory(interface="native", grade=name, refresh=refresh),
         compute=Compute(k_max=K)))
-    rng = np.random.default_rng(5)
-    scaling = tile.description.scaling
-    rows = max(4, cycles // 3 // tile.k_atoms(K) // 4 * 4)
-    w, sw = quantize_blocks(rng.standard_normal((rows, K), np.float32), tile.weight_format, scaling)
-    x, sx = quantize(rng.standard_normal((tile.columns, K), np.float32), tile.activation_format,
-                     scaling)
-    job = gemv_job(tile, w, sw, x, sx)
+    job, expected = random_gemv(
+        tile, max(4, cycles // 3 // tile.k_atoms(K) // 4 * 4), K, seed=5)
     first = -(-job.image.size // tile.atom_bytes)
     atoms = tile.host_port.memory_atoms
     host = Traffic(seed=3, host=Requester(
@@ -55,7 +48,7 @@ def measure(name: str, refresh: Literal["per-bank", "all-bank"], cycles: int) ->
         done = simulate(tile, image, job.commands, host=host)
         spent += done.counters.cycles
         number += 1
-        equal &= not done.errors and np.array_equal(job.results(image), gemv(w, sw, x, sx, tile))
+        equal &= not done.errors and bool(np.array_equal(job.results(image), expected))
     what = f"{name}, {refresh} refresh"
     return [
         row(f"{what}: cycles of {number} GEMV with host traffic, all checked", spent, "cycles",

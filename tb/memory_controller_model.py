@@ -35,7 +35,7 @@ class Dram:
         self.checker = DramChecker(params.grade)
         self.refresh = (DramCommand.REFpb if params.refresh == "per-bank" else DramCommand.REFab)
         self.atoms: dict[int, int] = {}
-        self.due: dict[int, int] = {}
+        self.due: dict[int, tuple[int, int]] = {}
         self.came: list[int] = []
         self.commands = dict.fromkeys(DramCommand, 0)
         self.lost: set[int] = set()
@@ -59,10 +59,10 @@ class Dram:
     def drive(self):
         """Give the atom that is due in the coming cycle."""
         dut, bits, rng = self.dut, self.params.atom_bits, self.bench.rng
-        index = self.due.pop(self.bench.cycle, None)
+        index, atom = self.due.pop(self.bench.cycle, (None, 0))
         answers = index is not None and index not in self.lost
         dut.dram_read_valid.value = int(answers or (index is None and rng.random() < self.stray))
-        atom = (self.read(index) ^ self.flipped.get(index, 0) if answers
+        atom = (atom ^ self.flipped.get(index, 0) if answers
                 else rng.getrandbits(bits + self.params.ecc_bits))
         dut.dram_read_data.value = atom & ((1 << bits) - 1)
         if self.params.ecc_bits:
@@ -78,8 +78,7 @@ class Dram:
             index = self.params.grade.compose(address)
             if command in _READS:
                 # Later writes come too late for it.
-                self.read(index)
-                self.due[cycle + self.params.read_latency] = index
+                self.due[cycle + self.params.read_latency] = index, self.read(index)
             else:
                 self._write(index)
         if self.dut.dram_row_valid.value == 1:
