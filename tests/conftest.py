@@ -1,5 +1,6 @@
 """Fixtures that several files share."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from spec.tile import Tile
 __all__ = ["DESCRIPTIONS", "PROJECT"]
 
 PROJECT = Path(__file__).resolve().parent.parent
+
+# Whoever starts the tests in the background may have switched SIGINT off, for all children too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The default tile, four columns with FP32 scales, the smallest legal one and an odd one; then those
 # that control their pseudo-channel: of HBM3, of DDR5, and of a small grade of their own.
