@@ -6,15 +6,11 @@ at four columns, every result compared with the golden model's.
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
-import numpy as np
-
-from benchmarks.operands import random_gemv
+from benchmarks.operands import timed_gemv
 from benchmarks.rows import Row, report, row
 from spec.load import load_tile
-from tools.simulation import simulate
 
 __all__ = ["main", "measure"]
 
@@ -26,14 +22,7 @@ SIMULATION_GOAL_S = 60.0
 def measure(name: str, rows: int) -> list[Row]:
     """Rows of one tile: cycles from the counters of LOAD and GEMV, and wall time."""
     tile = load_tile(TILES / f"{name}.toml")
-    job, expected = random_gemv(tile, rows, K, seed=7)
-    # The build is not part of the figure: a first, tiny job pays for it.
-    small, _ = random_gemv(tile, 1, K, seed=7)
-    simulate(tile, small.image, small.commands)
-    started = time.monotonic()
-    done = simulate(tile, job.image, job.commands)
-    equal = not done.errors and bool(np.array_equal(job.results(job.image), expected))
-    seconds = time.monotonic() - started
+    done, equal, seconds = timed_gemv(tile, rows, K)
     counters = done.counters
     atoms = rows * tile.k_atoms(K)
     what = f"{name}: GEMV {rows} x {K}, {tile.columns} column{'s' if tile.columns > 1 else ''}"

@@ -7,18 +7,16 @@ native HBM3 tile.
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.operands import random_gemv
+from benchmarks.operands import timed_gemv
 from benchmarks.rows import Row, report, row
 from spec.grade import load_grade
 from spec.load import load_tile
 from spec.memory_units import MemoryControllerParams
 from tb.memory_traffic import Accesses, Requester, Traffic
-from tools.simulation import simulate
 from tools.traffic import run_traffic
 
 __all__ = ["main", "measure_gemv", "measure_traffic"]
@@ -61,14 +59,7 @@ def measure_traffic(name: str, size: int) -> list[Row]:
 def measure_gemv(name: str, rows: int) -> list[Row]:
     """Rows of one tile: a GEMV, LOAD included, on the checked model."""
     tile = load_tile(TILES / f"{name}.toml")
-    job, expected = random_gemv(tile, rows, K, seed=7)
-    # The build is not part of the figure: a first, tiny job pays for it.
-    small, _ = random_gemv(tile, 1, K, seed=7)
-    simulate(tile, small.image, small.commands)
-    started = time.monotonic()
-    done = simulate(tile, job.image, job.commands)
-    equal = not done.errors and bool(np.array_equal(job.results(job.image), expected))
-    seconds = time.monotonic() - started
+    done, equal, seconds = timed_gemv(tile, rows, K)
     counters, what = done.counters, f"{name}: GEMV {rows} x {K}"
     share = (counters.atoms_read + counters.atoms_written) / counters.cycles
     return [

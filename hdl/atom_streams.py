@@ -5,10 +5,9 @@
 
 from amaranth.lib import data
 
-__all__ = ["FAULT_BITS", "atom_layout", "write_layout"]
+from spec.memory_units import FAULT_BITS
 
-# Width of a spec.memory_units.ReadFault.
-FAULT_BITS = 2
+__all__ = ["atom_layout", "write_layout"]
 
 
 def atom_layout(params) -> data.StructLayout:

@@ -4,11 +4,11 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hdl.atom_streams import FAULT_BITS, atom_layout
+from hdl.atom_streams import atom_layout
 from hdl.axi4 import BURST_INCREMENT, CACHE_NORMAL, read_members
 from hdl.burst_splitter import BurstSplitter, region_layout
 from hdl.skid_buffer import SkidBuffer
-from spec.memory_units import ReadFault
+from spec.memory_units import FAULT_BITS, ReadFault
 from spec.units import Axi4Params
 
 __all__ = ["Axi4Reader"]

@@ -6,10 +6,9 @@ from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from hdl.axi4 import BURST_INCREMENT, CACHE_NORMAL, write_members
-from hdl.atom_streams import FAULT_BITS
 from hdl.burst_splitter import BurstSplitter, region_layout
 from hdl.pipeline import flow
-from spec.memory_units import ReadFault
+from spec.memory_units import FAULT_BITS, ReadFault
 from spec.units import Axi4Params
 
 __all__ = ["Axi4Writer"]

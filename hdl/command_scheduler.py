@@ -1,6 +1,6 @@
 """Command scheduler: chooses the DRAM commands of every cycle."""
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -10,7 +10,7 @@ from hdl.column_arbiter import ColumnArbiter
 from hdl.dram_port import command_members
 from hdl.pipeline import flow, registered
 from hdl.refresh_scheduler import RefreshScheduler
-from hdl.round_robin import chosen, next_after, one_hot
+from hdl.round_robin import next_after, one_hot
 from spec.dram_rules import DramCommand, Scope
 from spec.memory_units import MemoryControllerParams
 
@@ -28,6 +28,8 @@ LEFT_CYCLES = 64
 WRITE_PAUSE = 16
 # While both come without end, reads and writes have so many cycles each in turn.
 PHASE_CYCLES = 128
+
+OUTSIDE = (Scope.OTHER_GROUP, Scope.OTHER_STACK)
 
 
 class CommandScheduler(wiring.Component):
@@ -80,6 +82,12 @@ class CommandScheduler(wiring.Component):
         m.submodules.column_arbiter = self.arbiter = ColumnArbiter(params)
         wiring.connect(m, wiring.flipped(self.reads), self.read_queues.push)
         wiring.connect(m, wiring.flipped(self.writes), self.write_queues.push)
+        # Which stack ID each bank is in, and which bank group, counted over all stack IDs.
+        part = params.grade.organisation
+        in_stack = part.bank_groups * part.banks_per_group
+        self.stack_of = [bank // in_stack for bank in range(params.banks)]
+        self.group_of = [stack * part.bank_groups + bank % part.bank_groups
+                         for bank, stack in enumerate(self.stack_of)]
         # Banks that take no access and no ACT, as a refresh must come; a row command that needs the
         # whole cycle; the phase of writes, and that which opens rows for them.
         self.hold = Signal(params.banks)
@@ -100,6 +108,16 @@ class CommandScheduler(wiring.Component):
         with m.Elif(left != 0):
             m.d.sync += left.eq(left - 1)
         return left == 0
+
+    def _countdowns(self, m, cycles: int, given, bank, group_of, name: str, others=False):
+        """Return, bank by bank, whether ``cycles`` have passed since ``given`` was last given to a
+        ``bank`` of its group; of another group where ``others``."""
+        apart = {}
+        for group in sorted(set(group_of)):
+            mine = Cat(bank == one for one, here in enumerate(group_of)
+                       if (here == group) != others).any()
+            apart[group] = self._countdown(m, cycles, given & mine, f"{name}_{group}")
+        return Cat(apart[group] for group in group_of)
 
     def _distance(self, earlier: DramCommand, later: DramCommand, *scopes: Scope) -> int:
         return max(self.params.distance(earlier, later, scope) for scope in scopes)
@@ -139,7 +157,6 @@ class CommandScheduler(wiring.Component):
     def _rows(self, m):
         """Choose the row command: a refresh, else a precharge, else an activation."""
         params, banks = self.params, self.banks
-        grade = params.grade
         count = params.banks
         reads, writes = self.read_queues, self.write_queues
         ACT, PRE = DramCommand.ACT, DramCommand.PRE
@@ -150,23 +167,12 @@ class CommandScheduler(wiring.Component):
         bank = Signal(range(max(2, count)))
 
         # When an ACT may come: tRRDS, tRRDL, tFAW, tRREFD.
-        outside = (Scope.OTHER_GROUP, Scope.OTHER_STACK)
-        apart = self._countdown(m, self._distance(ACT, ACT, *outside), activate, "act_apart")
+        apart = self._countdown(m, self._distance(ACT, ACT, *OUTSIDE), activate, "act_apart")
         if per_bank:
             apart &= self._countdown(
                 m, self._distance(refresh_command, ACT, Scope.OTHER_BANK), refresh, "ref_apart")
-        group_apart = []
-        groups = grade.organisation.bank_groups
-        bank_set = groups * grade.organisation.banks_per_group
-        for group in range(groups * grade.organisation.stack_ids):
-            mine = [place for place in range(count)
-                    if place % groups == group % groups and place // bank_set == group // groups]
-            hit = Signal(name=f"activate_group_{group}")
-            m.d.comb += hit.eq(activate & Cat(bank == place for place in mine).any())
-            group_apart.append(self._countdown(
-                m, self._distance(ACT, ACT, Scope.GROUP), hit, f"group_apart_{group}"))
-        by_bank = Cat(group_apart[place // bank_set * groups + place % groups]
-                      for place in range(count))
+        by_bank = self._countdowns(m, self._distance(ACT, ACT, Scope.GROUP), activate, bank,
+                                   self.group_of, "act_group")
         may_open = Signal(count)
         m.d.comb += may_open.eq(banks.idle & by_bank & apart.replicate(count))
         window = params.distance(ACT, ACT, Scope.BANK, window=4)
@@ -207,7 +213,7 @@ class CommandScheduler(wiring.Component):
         # Precharge: a refresh must come, or the bank is open for the wrong kind.
         wrong = Mux(self.writing, ~banks.open_write & writes.held,
                     banks.open_write & reads.held & ~self.preparing.replicate(count))
-        free = self._countdown(m, self._distance(PRE, PRE, *outside), precharge, "pre_apart")
+        free = self._countdown(m, self._distance(PRE, PRE, *OUTSIDE), precharge, "pre_apart")
         m.d.comb += to_precharge.eq(banks.settled & (self.hold | wrong) & free.replicate(count))
 
         # Activation, for reads or writes.
@@ -244,7 +250,7 @@ class CommandScheduler(wiring.Component):
         command = registered(m, Mux(activate, ACT, Mux(precharge, PRE, refresh_command)),
                              "row_command")
         row_bank = registered(m, bank, "row_bank_1")
-        write = registered(m, chosen(banks.for_write, bank), "row_write")
+        write = registered(m, banks.for_write.bit_select(bank, 1), "row_write")
         m.d.sync += [
             self.dram_row_valid.eq(valid),
             self.dram_row_command.eq(command),
@@ -255,55 +261,35 @@ class CommandScheduler(wiring.Component):
     def _columns(self, m):
         """Choose the access."""
         params, banks, arbiter = self.params, self.banks, self.arbiter
-        part = params.grade.organisation
         reads, writes = self.read_queues, self.write_queues
         RD, WR = DramCommand.RD, DramCommand.WR
         read, write = Signal(), Signal()
-        outside = (Scope.OTHER_GROUP, Scope.OTHER_STACK)
-        everywhere = (Scope.GROUP, *outside)
+        everywhere = (Scope.GROUP, *OUTSIDE)
 
         may_read = self._countdown(m, self._distance(WR, RD, *everywhere), write, "write_to_read")
         may_write = (self._countdown(m, self._distance(RD, WR, *everywhere), read, "read_to_write")
-                     & self._countdown(m, self._distance(WR, WR, *outside), write,
+                     & self._countdown(m, self._distance(WR, WR, *OUTSIDE), write,
                                        "write_to_write"))
-        read_apart, write_apart = [], []
-        groups, bank_set = part.bank_groups, part.bank_groups * part.banks_per_group
-        stack_of = [place // bank_set for place in range(params.banks)]
-        group_of = [place // bank_set * groups + place % groups for place in range(params.banks)]
-
-        def given(what, place_of, place):
-            return what & Cat(arbiter.bank == one for one, here in enumerate(place_of)
-                              if here == place).any()
-
-        for group in range(groups * part.stack_ids):
-            read_apart.append(self._countdown(
-                m, self._distance(RD, RD, Scope.GROUP), given(read, group_of, group),
-                f"read_group_{group}"))
-            write_apart.append(self._countdown(
-                m, self._distance(WR, WR, Scope.GROUP), given(write, group_of, group),
-                f"write_group_{group}"))
-        if part.stack_ids > 1:
-            apart = [self._countdown(m, params.distance(RD, RD, Scope.OTHER_STACK),
-                                     read & ~given(read, stack_of, stack), f"read_stack_{stack}")
-                     for stack in range(part.stack_ids)]
-            stack_apart = Cat(apart[stack] for stack in stack_of)
-        else:
-            stack_apart = ~0
+        read_apart = self._countdowns(m, self._distance(RD, RD, Scope.GROUP), read, arbiter.bank,
+                                      self.group_of, "read_group")
+        write_apart = self._countdowns(m, self._distance(WR, WR, Scope.GROUP), write, arbiter.bank,
+                                       self.group_of, "write_group")
+        stack_apart = self._countdowns(m, params.distance(RD, RD, Scope.OTHER_STACK), read,
+                                       arbiter.bank, self.stack_of, "read_stack", others=True)
         usable = Signal(params.banks)
-        entries = Array(reads.first)
         m.d.comb += [
             usable.eq(banks.open & banks.ready & ~self.hold
                       & (~self.no_column).replicate(params.banks)),
             arbiter.ready.eq(
-                usable & ~banks.open_write & reads.waiting & Cat(read_apart[g] for g in group_of)
+                usable & ~banks.open_write & reads.waiting & read_apart
                 & (~self.writing & may_read).replicate(params.banks)),
             arbiter.reads.eq(arbiter.ready & stack_apart),
             arbiter.writes.eq(
-                usable & banks.open_write & writes.waiting & Cat(write_apart[g] for g in group_of)
+                usable & banks.open_write & writes.waiting & write_apart
                 & (self.writing & may_write).replicate(params.banks)),
             arbiter.tile_set.eq(self.tile_set),
             arbiter.host_set.eq(self.host_set),
-            arbiter.host.eq(Cat(entry[params.read_slot_bits] for entry in entries)),
+            arbiter.host.eq(Cat(entry[params.read_slot_bits] for entry in reads.first)),
             read.eq(arbiter.valid & ~self.writing),
             write.eq(arbiter.valid & self.writing),
             reads.serve.valid.eq(read),

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import Out
 
 from hdl.memory_controller import requester_members
 from hdl.pipeline import flow, registered
-from hdl.round_robin import chosen, next_after
+from hdl.round_robin import next_after
 from hdl.secded_decoder import SecdedDecoder
 from hdl.secded_encoder import check_bits
 from spec.memory_units import InlineEccParams, ReadFault
@@ -83,7 +83,7 @@ class InlineEcc(wiring.Component):
         for one in reads:
             m.d.comb += one.conflict.eq(tile_write.holds(one.tag) | host_write.holds(one.tag))
         for one, other in ((tile_write, host_write), (host_write, tile_write)):
-            m.d.comb += one.conflict.eq(chosen(read, one.bucket) | other.holds(one.tag))
+            m.d.comb += one.conflict.eq(read.bit_select(one.bucket, 1) | other.holds(one.tag))
 
         turn = Signal(range(len(requests)))
         waits = Signal()
@@ -270,7 +270,9 @@ class _Write(_Request):
             memory.valid.eq(valid),
             memory.payload.index.eq(Mux(second, _check_index(params, index), index)),
             memory.payload.data.eq(Mux(second, ecc.replicate(1 << GROUP_BITS), atom)),
-            self.wants.eq(request.valid & (~valid | sent & second) & ~chosen(self.busy, newest)),
+            self.wants.eq(
+                request.valid & (~valid | sent & second) & ~self.busy.bit_select(newest, 1)
+            ),
             request.ready.eq(self.taken),
             done.valid.eq(written.valid & half),
         ]

@@ -13,7 +13,9 @@ from hdl.reorder_buffer import ReorderBuffer
 from hdl.round_robin import in_turn
 from hdl.secded_decoder import SecdedDecoder
 from hdl.write_buffer import WriteBuffer
-from spec.memory_units import TURN, InlineEccParams, MemoryControllerParams, ReadFault
+from spec.memory_units import (
+    FAULT_BITS, TURN, InlineEccParams, MemoryControllerParams, ReadFault,
+)
 
 __all__ = ["MemoryController", "requester_members"]
 
@@ -150,7 +152,7 @@ class MemoryController(wiring.Component):
         filled = registered(m, due, "filled")
         filled_entry = registered(m, due_entry, "filled_entry")
         missing = registered(m, due & ~self.dram_read_valid, "missing")
-        fault = Signal(2)
+        fault = Signal(FAULT_BITS)
         if params.ecc_bits:
             m.submodules.decoder = decoder = SecdedDecoder(params.secded)
             m.submodules.indices = indices = Memory(

@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
 
-__all__ = ["chosen", "in_turn", "next_after", "one_hot"]
+__all__ = ["in_turn", "next_after", "one_hot"]
 
 
 def next_after(m: Module, wanted, last, name: str):
@@ -25,11 +25,6 @@ def next_after(m: Module, wanted, last, name: str):
 def one_hot(number, count: int):
     """Return ``count`` bits with bit ``number`` set."""
     return (Const(1, count) << number)[:count]
-
-
-def chosen(bits, number):
-    """Return bit ``number`` of ``bits``."""
-    return bits.bit_select(number, 1)
 
 
 def in_turn(m: Module, part: int, turns: int, taken):

@@ -4,13 +4,13 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hdl.atom_streams import FAULT_BITS, atom_layout
+from hdl.atom_streams import atom_layout
 from hdl.burst_splitter import region_layout
 from hdl.command_checker import ERROR_BITS, checked_layout
 from hdl.pipeline import flow
 from hdl.row_accumulator import row_layout
 from spec.commands import ErrorCode, Opcode
-from spec.memory_units import ReadFault
+from spec.memory_units import FAULT_BITS, ReadFault
 from spec.units import SequencerParams
 
 __all__ = ["Sequencer", "beat_layout", "ended_layout"]

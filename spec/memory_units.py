@@ -14,7 +14,7 @@ from spec.grade import Grade
 from spec.units import UnitParams
 
 __all__ = ["BankQueuesParams", "Ecc", "HostPortParams", "InlineEccParams", "MemoryControllerParams",
-           "ReadFault", "ReorderBufferParams", "SecdedParams", "TURN"]
+           "FAULT_BITS", "ReadFault", "ReorderBufferParams", "SecdedParams", "TURN"]
 
 # Two requesters that want the same share it in turns, so many accesses together.
 TURN = 64
@@ -23,12 +23,15 @@ Ecc = Literal["none", "secded"]
 
 
 class ReadFault(IntEnum):
-    """What is wrong with an atom that was read; two bits beside its data."""
+    """What is wrong with an atom that was read; ``FAULT_BITS`` bits beside its data."""
 
     NONE = 0
     RESPONSE = 1
     UNCORRECTABLE = 2
     TIMEOUT = 3
+
+
+FAULT_BITS = 2
 
 
 class ReorderBufferParams(UnitParams):
@@ -250,7 +253,7 @@ class MemoryControllerParams(UnitParams):
     @property
     def read_item_bits(self) -> int:
         """Bits of an answer: the atom, and its :class:`ReadFault`."""
-        return self.atom_bits + 2
+        return self.atom_bits + FAULT_BITS
 
     def reorder_buffer(self, reads: int) -> ReorderBufferParams:
         """Buffer of the answers of a requester with ``reads`` slots."""

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from spec.description import Axi4Memory, Description, NativeMemory, resolved
 from spec.formats import FLOAT_FORMATS, SCALE_FORMATS, FloatFormat, ScaleFormat, next_power_of_two
 from spec.grade import Grade
-from spec.memory_units import HostPortParams, MemoryControllerParams, SecdedParams
+from spec.memory_units import HostPortParams, MemoryControllerParams
 from spec.units import (
     ActivationBufferParams, Axi4Params, ColumnParams, CommandCheckerParams, DecoderParams,
     DotArrayParams, Fp32AdderParams, Fp32MultiplierParams, RegisterFileParams, ResultPackerParams,
@@ -360,10 +360,9 @@ class Tile(BaseModel):
     def _native_units(self) -> dict[str, UnitParams]:
         """The units between the tile and the pins of a pseudo-channel."""
         controller = self.memory_controller
-        words = SecdedParams(words=self.atom_bits // 64)
         return {
-            **({"secded_encoder": words} if controller.ecc_bits else {}),
-            **({"secded_decoder": words} if controller.ecc == "secded" else {}),
+            **({"secded_encoder": controller.secded} if controller.ecc_bits else {}),
+            **({"secded_decoder": controller.secded} if controller.ecc == "secded" else {}),
             "reorder_buffer": controller.reorder_buffer(controller.tile_reads),
             "bank_queues": controller.read_queues,
             "memory_controller": controller,

@@ -13,7 +13,7 @@ from spec.secded import CHECK_COLUMNS
 from tb.dram_checker import checker_text
 
 __all__ = ["MODELS", "SOURCES", "field_bits", "model_arguments", "model_instance", "model_text",
-           "read_counts"]
+           "port_bits", "read_counts"]
 
 _HERE = Path(__file__).parent
 
@@ -88,20 +88,27 @@ def read_counts(path: Path) -> dict[str, int]:
     return {name: int(number) for name, number in lines}
 
 
+def port_bits(params: MemoryControllerParams) -> dict[str, int]:
+    """Width of each signal between controller and DRAM, by its name."""
+    fields, atom, ecc = field_bits(params), params.atom_bits, params.ecc_bits
+    ports = {"row_valid": 1, "row_command": 4, **{f"row_{name}": fields[name]
+                                                  for name in _ROW_FIELDS},
+             "column_valid": 1, "column_command": 4, **{f"column_{name}": fields[name]
+                                                        for name in _COLUMN_FIELDS},
+             "write_data": atom, "write_strobe": atom // 8, "write_ecc": ecc,
+             "read_valid": 1, "read_data": atom, "read_ecc": ecc}
+    return {f"dram_{name}": bits for name, bits in ports.items() if bits}
+
+
 def model_instance(params: MemoryControllerParams, name: str = "memory") -> str:
     """Instantiate the model in a SystemVerilog module.
 
     That module has ``clk``, ``rst`` and wires named as the ports of the controller.
     """
-    secded = bool(params.ecc_bits)
     parameters = {"ATOM_BITS": params.atom_bits,
                   **{f"{field.upper()}_BITS": bits for field, bits in field_bits(params).items()}}
-    ports = ["row_valid", "row_command", *(f"row_{field}" for field in _ROW_FIELDS),
-             "column_valid", "column_command", *(f"column_{field}" for field in _COLUMN_FIELDS),
-             "write_data", "write_strobe", *(["write_ecc"] if secded else []),
-             "read_valid", "read_data", *(["read_ecc"] if secded else [])]
-    connections = [".clk(clk)", ".rst(rst)", *(f".dram_{port}(dram_{port})" for port in ports),
-                   *([] if secded else [".dram_write_ecc('0)", ".dram_read_ecc()"])]
+    connections = [".clk(clk)", ".rst(rst)", *(f".{port}({port})" for port in port_bits(params)),
+                   *([] if params.ecc_bits else [".dram_write_ecc('0)", ".dram_read_ecc()"])]
     values = ", ".join(f".{key}({value})" for key, value in parameters.items())
     lines = ",\n        ".join(connections)
     return f"    dram_model #({values}) {name} (\n        {lines}\n    );\n"

@@ -13,7 +13,7 @@ from cocotb.triggers import ClockCycles, First, RisingEdge
 
 from spec.memory_units import MemoryControllerParams
 from tb.bench import PERIOD_NS
-from tb.dram_model import MODELS, SOURCES, field_bits, model_instance
+from tb.dram_model import MODELS, SOURCES, model_instance, port_bits
 
 __all__ = ["HOST_TRAFFIC_SOURCES", "TRAFFIC_MODELS", "TRAFFIC_SOURCES", "Accesses", "Requester",
            "Traffic", "traffic_finishes", "traffic_text", "traffic_top"]
@@ -77,18 +77,11 @@ def traffic_top(params: MemoryControllerParams, controller: str) -> str:
     """Write the module ``memory_system``: requesters, the module ``controller``, DRAM."""
     index, atom = params.index_bits, params.atom_bits
     widths = {"read__payload": index, "read__valid": 1, "read__ready": 1,
-              "data__payload": atom + 2, "data__valid": 1, "data__ready": 1,
+              "data__payload": params.read_item_bits, "data__valid": 1, "data__ready": 1,
               "write__payload": index + atom + atom // 8, "write__valid": 1, "write__ready": 1,
               "written__valid": 1}
     streams = {f"{who}_{name}": bits for who in ("tile", "host") for name, bits in widths.items()}
-    fields = field_bits(params)
-    port = {"row_valid": 1, "row_command": 4, "column_valid": 1, "column_command": 4,
-            **{f"row_{name}": bits for name, bits in fields.items() if name != "column"},
-            **{f"column_{name}": bits for name, bits in fields.items()},
-            "write_data": atom, "write_strobe": atom // 8, "read_valid": 1, "read_data": atom}
-    if params.ecc_bits:
-        port |= {"write_ecc": params.ecc_bits, "read_ecc": params.ecc_bits}
-    dram = {f"dram_{name}": bits for name, bits in port.items()}
+    dram = port_bits(params)
 
     def wires(names: dict[str, int]) -> str:
         return "".join(f"    logic [{bits - 1}:0] {name};\n" for name, bits in names.items())

@@ -1,11 +1,15 @@
 """Children of a process, for the tests that interrupt one."""
 
 import os
+import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["alive", "descendants", "wait_for"]
+from tools.cli import INTERRUPTED
+
+__all__ = ["alive", "descendants", "interrupted", "wait_for"]
 
 
 def _parents() -> dict[int, tuple[int, str]]:
@@ -56,3 +60,18 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+def interrupted(process: subprocess.Popen[str], child: str, number: int, seconds: float) -> None:
+    """Send a signal to one of our commands as soon as ``child`` runs below it: it must end in 30
+    seconds with the signal's exit code, without a traceback, and leave no child."""
+    try:
+        assert wait_for(lambda: child in descendants(process.pid).values(), seconds)
+        children = descendants(process.pid)
+        process.send_signal(number)
+        _, messages = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == (INTERRUPTED if number == signal.SIGINT else 128 + number)
+    assert "Traceback" not in messages
+    assert wait_for(lambda: not any(alive(pid) for pid in children), 5)

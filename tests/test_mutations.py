@@ -136,7 +136,7 @@ MUTATIONS = (
              "urgent.append(count >= params.refreshes_gathered)",
              "urgent.append(count > postponed + 1)", ("memory_controller",), NATIVE),
     Mutation("tRRDL_ignored", "command_scheduler",
-             "self._distance(ACT, ACT, Scope.GROUP)", "self._distance(ACT, ACT, *outside)",
+             "self._distance(ACT, ACT, Scope.GROUP)", "self._distance(ACT, ACT, *OUTSIDE)",
              ("memory_controller",), NATIVE),
     Mutation("write_to_read_one_short", "command_scheduler",
              "self._distance(WR, RD, *everywhere)", "self._distance(WR, RD, *everywhere) - 1",

@@ -25,8 +25,8 @@ from tb.dram_model import model_text
 from tb.simulator import SimulationFailed, SimulatorError
 from tests.conftest import DESCRIPTIONS, PROJECT
 from tests.golden_cases import random_codes, random_scales
-from tests.processes import alive, descendants, wait_for
-from tools.cli import HELD, INTERRUPTED, NOT_HELD, WRONG_INPUT, run_command
+from tests.processes import interrupted
+from tools.cli import HELD, NOT_HELD, WRONG_INPUT, run_command
 from tools.simulation import simulate
 
 DEFAULT, X4, SMALLEST, ODD, NATIVE, NATIVE_DDR5, NATIVE_SMALL = map(str, DESCRIPTIONS)
@@ -331,16 +331,7 @@ def test_interruption_ends_the_simulation(number: int, tmp_path: Path) -> None:
             [sys.executable, "-c", "from tools.cli import main; main()", "run", ODD, *GEMV,
              "--engine", "rtl"], env={**os.environ, "PYTHONPATH": str(PROJECT)},
             stderr=subprocess.PIPE, text=True) as process:
-        try:
-            assert wait_for(lambda: "system" in descendants(process.pid).values(), 240)
-            children = descendants(process.pid)
-            process.send_signal(number)
-            _, messages = process.communicate(timeout=30)
-        finally:
-            process.kill()
-    assert process.returncode == (INTERRUPTED if number == signal.SIGINT else 128 + number)
-    assert "Traceback" not in messages
-    assert wait_for(lambda: not any(alive(pid) for pid in children), 5)
+        interrupted(process, "system", number, 240)
     assert sorted(os.listdir()) == ["w.npy", "x.npy"]
     left = Path(os.environ["PNMTILE_BUILD"]) / "runs" / f"odd-{process.pid}"
     assert not (left / "memory.bin").exists()

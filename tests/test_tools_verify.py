@@ -15,9 +15,9 @@ import pytest
 from spec.tile import Tile
 from tb.simulator import SimulationFailed, SimulatorError
 from tests.conftest import DESCRIPTIONS, PROJECT
-from tests.processes import alive, descendants, wait_for
+from tests.processes import interrupted
 from tools.benches import UnitRun, run_unit
-from tools.cli import HELD, INTERRUPTED, NOT_HELD, WRONG_INPUT, run_command
+from tools.cli import HELD, NOT_HELD, WRONG_INPUT, run_command
 
 SMALLEST = str(DESCRIPTIONS[2])
 
@@ -171,15 +171,6 @@ def test_interruption_ends_everything(child: str, number: int, tmp_path: Path) -
             [sys.executable, "-c", "from tools.cli import main; main()", "verify", SMALLEST,
              "--unit", "register_file", "--unit", "tile", "--seed", str(number)], cwd=PROJECT,
             env=environment, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            assert wait_for(lambda: child in descendants(process.pid).values(), 120)
-            children = descendants(process.pid)
-            process.send_signal(number)
-            _, messages = process.communicate(timeout=30)
-        finally:
-            process.kill()
-    assert process.returncode == (INTERRUPTED if number == signal.SIGINT else 128 + number)
-    assert "Traceback" not in messages
-    assert wait_for(lambda: not any(alive(pid) for pid in children), 5)
+        interrupted(process, child, number, 120)
     if child == "cc1plus":
         shutil.rmtree(tmp_path)
