@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from spec.commands import Command, ErrorCode, Opcode
+from spec.commands import FIELDS, Command, ErrorCode, Opcode
 from spec.units import CommandCheckerParams
 
 __all__ = ["CommandSizes", "command_checker", "command_sizes"]
@@ -14,7 +14,8 @@ class CommandSizes:
     """Sizes of a LOAD or a GEMV, in atoms.
 
     ``k_atoms`` of one row or vector, ``scale_atoms`` of the scales of one vector (LOAD) or in front
-    of one block (GEMV), ``source_atoms`` and ``other_atoms`` of the two regions.
+    of one block (GEMV), ``source_atoms`` and ``other_atoms`` of the two regions: the other is at
+    ``source_scales`` (LOAD) or ``target`` (GEMV).
     """
 
     k_atoms: int
@@ -40,7 +41,8 @@ def command_sizes(command: Command, params: CommandCheckerParams) -> CommandSize
     return CommandSizes(
         k_atoms, scale_atoms,
         strips * params.rows_per_strip * k_atoms + blocks * scale_atoms,
-        _ceil_divide(command.rows, params.rows_per_result_atom))
+        _ceil_divide(command.k if command.transposed else command.rows,
+                     params.rows_per_result_atom))
 
 
 def command_checker(command: Command, window: tuple[int, int], loaded: Sequence[int],
@@ -48,37 +50,42 @@ def command_checker(command: Command, window: tuple[int, int], loaded: Sequence[
     """Return the first check that fails, in the order of :class:`spec.commands.ErrorCode`.
 
     ``window`` is ``[base, limit)`` in bytes; bits below an atom and above bit ``address_bits`` are
-    ignored. A region must lie within the window and within ``memory_atoms``. ``loaded`` has K of
-    each column's vector.
+    ignored. A region must lie within the window and within ``memory_atoms``. ``loaded`` has the
+    length of each column's vector.
     """
     opcode = command.opcode
     load, gemv = opcode == Opcode.LOAD, opcode == Opcode.GEMV
-    if opcode not in tuple(Opcode):
+    if opcode not in (Opcode.LOAD, Opcode.GEMV, Opcode.FENCE):
         return ErrorCode.OPCODE
-    if command.reserved or (load and command.rows):
+    if any(getattr(command, field.name) for field in FIELDS if opcode not in field.used_by):
         return ErrorCode.RESERVED
     if opcode == Opcode.FENCE:
-        used = (command.columns, command.k, command.rows, command.source, command.other)
-        return ErrorCode.RESERVED if any(used) else ErrorCode.NONE
+        return ErrorCode.NONE
+    if command.source_format or (command.transposed and not params.transposed):
+        return ErrorCode.FORMAT
     if command.columns not in (range(params.columns) if load else range(1, params.columns + 1)):
         return ErrorCode.COLUMNS
     if not 1 <= command.k <= params.k_max:
         return ErrorCode.K
-    if gemv and not 1 <= command.rows <= params.rows_max:
+    # By transposed weights, a vector has an element for each row.
+    rows_max = params.k_max if command.transposed else params.rows_max
+    if gemv and not 1 <= command.rows <= rows_max:
         return ErrorCode.ROWS
     atom_bytes = params.memory.atom_bits // 8
-    if command.source % atom_bytes or command.other % atom_bytes:
+    other = command.source_scales if load else command.target
+    if command.source % atom_bytes or other % atom_bytes:
         return ErrorCode.ALIGNMENT
 
     sizes = command_sizes(command, params)
     space = 1 << params.memory.address_bits
     base, limit = (address & (2 * space - 1) & -atom_bytes for address in window)
     regions = ((command.source, sizes.source_atoms * atom_bytes),
-               (command.other, sizes.other_atoms * atom_bytes))
+               (other, sizes.other_atoms * atom_bytes))
     for address, size in regions:
         if address < base or address + size > min(limit, params.memory_atoms * atom_bytes):
             return ErrorCode.WINDOW
-    if gemv and any(k != command.k for k in loaded[:command.columns]):
+    length = command.rows if command.transposed else command.k
+    if gemv and any(k != length for k in loaded[:command.columns]):
         return ErrorCode.NOT_LOADED
     (source, source_bytes), (other, other_bytes) = regions
     if gemv and source < other + other_bytes and other < source + source_bytes:

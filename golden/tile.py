@@ -9,8 +9,12 @@ from golden.checks import check_array
 from golden.command_checker import command_checker
 from golden.gemv import gemv_fp32
 from golden.result_packer import result_packer
+from golden.tensor_checker import tensor_checker
+from golden.tensor_commands import TensorResults, reading_place, tensor_command
 from spec.commands import Command, ErrorCode, Opcode
 from spec.memory_units import ReadFault
+from spec.tensor_checks import TensorCheckerParams, tensor_sizes
+from spec.tensors import ScaleRule
 from spec.tile import Tile
 
 __all__ = ["READ_ERRORS", "GoldenTile"]
@@ -29,7 +33,8 @@ class GoldenTile:
     ``memory`` (uint8, address 0 first) is read and written in place. Commands are checked in the
     order of :class:`spec.commands.ErrorCode`; one that fails a check changes nothing. Memory that
     the window opens but the image does not hold answers with READ or WRITE: after a failed LOAD its
-    column holds no vector; a failed GEMV writes nothing (RTL writes results that are invalid).
+    column holds no vector; another command that failed writes nothing (RTL writes results that are
+    invalid).
 
     Members
     -------
@@ -37,6 +42,7 @@ class GoldenTile:
         below an atom and above bit ``address_bits`` are ignored, as the registers do.
     faults : what is wrong with the atoms of the image that cannot be read, by number; of several
         in one command, the one that is read first decides
+    host_results : what each command gave that sent its results to the host, in order
     """
 
     def __init__(self, tile: Tile, memory: NDArray[np.uint8]):
@@ -48,6 +54,8 @@ class GoldenTile:
         self.window_base = 0
         self.window_limit = 0
         self.faults: dict[int, ReadFault] = {}
+        self.host_results: list[bytes] = []
+        self._mapped: Command | None = None
         self._codes: list[NDArray[np.uint8]] = [np.zeros(0, np.uint8)] * tile.columns
         self._scales: list[NDArray[Any]] = [np.zeros(0, np.uint8)] * tile.columns
         self._k = [0] * tile.columns
@@ -55,22 +63,41 @@ class GoldenTile:
     def execute(self, words: tuple[int, ...]) -> ErrorCode:
         """Execute one descriptor and return how it ended."""
         command = Command.unpack(words)
-        error = command_checker(command, (self.window_base, self.window_limit), self._k,
-                                self.tile.command_checker)
+        window, params = (self.window_base, self.window_limit), self.tile.tensor_checker
+        if params is not None and command.opcode in params.opcodes and (
+                command.opcode != Opcode.LOAD or command.source_format):
+            return (tensor_checker(command, window, params)
+                    or self._execute_tensor(command, params))
+        error = command_checker(command, window, self._k, self.tile.command_checker)
         if error != ErrorCode.NONE or command.opcode == Opcode.FENCE:
             return error
         return self._load(command) if command.opcode == Opcode.LOAD else self._gemv(command)
 
+    def window_codes(self) -> NDArray[np.uint8]:
+        """The codes [K] that the host reads from the cast window now; ``ValueError`` when it is
+        closed, or when the image does not hold the memory behind it."""
+        command, shown = self._window()
+        return shown.target.reshape(-1)[:command.k]
+
+    def window_scales(self) -> NDArray[Any]:
+        """The scales of those codes, uint8 or float32 [groups]; ``ValueError`` likewise."""
+        command, shown = self._window()
+        scales = shown.target_scales.reshape(-1)
+        if command.rule == ScaleRule.FP32_DIV:
+            scales = np.frombuffer(scales.tobytes(), "<f4").astype(np.float32)
+        return scales[:-(-command.k // (1 << command.group))]
+
     def _regions(self, command: Command) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Address and bytes of the source and the other region."""
+        """Address and bytes of the source and the other region: scales (LOAD) or results."""
         tile = self.tile
         if command.opcode == Opcode.LOAD:
+            other = command.source_scales
             atoms = tile.k_atoms(command.k), tile.activation_scale_atoms(command.k)
         else:
+            other = command.target
             atoms = (tile.weight_stream_atoms(command.rows, command.k),
-                     tile.result_atoms(command.rows))
-        return ((command.source, atoms[0] * tile.atom_bytes),
-                (command.other, atoms[1] * tile.atom_bytes))
+                     tile.result_atoms(command.k if command.transposed else command.rows))
+        return (command.source, atoms[0] * tile.atom_bytes), (other, atoms[1] * tile.atom_bytes)
 
     # Execution
 
@@ -119,10 +146,16 @@ class GoldenTile:
         if not self._there(other):
             return ErrorCode.WRITE
         weights, scales = self._unpacked(self._read(source), command.rows, command.k)
+        count = command.rows
+        if command.transposed:
+            count = command.k
+            codes = np.zeros((count, tile.k_atoms(command.rows) * tile.lanes), np.uint8)
+            codes[:, :command.rows] = weights[:, :count].T
+            weights, scales = codes, np.ascontiguousarray(scales.T)
         used = range(command.columns)
         results = gemv_fp32(weights, scales, np.stack([self._codes[c] for c in used]),
                             np.stack([self._scales[c] for c in used]), tile)
-        rows = np.zeros((command.rows, tile.columns), np.uint32)
+        rows = np.zeros((count, tile.columns), np.uint32)
         rows[:, :command.columns] = results
         self.memory[other[0]:other[0] + other[1]] = result_packer(
             rows, command.columns, tile.result_packer)
@@ -155,3 +188,63 @@ class GoldenTile:
                  tail.reshape(strips * strip_rows, width - full)], axis=1))
         scale_rows = -(-rows // tile.description.scaling.weight_rows)
         return np.concatenate(codes)[:rows], np.concatenate(scales)[:scale_rows]
+
+    # Commands on whole tensors
+
+    def _execute_tensor(self, command: Command, params: TensorCheckerParams) -> ErrorCode:
+        if command.opcode == Opcode.MAP:
+            self._mapped = command if command.k else None
+            return ErrorCode.NONE
+        if command.opcode == Opcode.LOAD:
+            self._k[command.columns] = 0
+        sizes, atom_bytes = tensor_sizes(command, params), self.tile.atom_bytes
+        source = command.source, sizes.source_atoms * atom_bytes
+        scales = command.source_scales, sizes.source_scale_atoms * atom_bytes
+        faults = [(reading_place(command, atom, of_scales, sizes, self.tile), fault)
+                  for of_scales, region in ((False, source), (True, scales))
+                  for atom, fault in self._faults_of(region)]
+        if faults:
+            return READ_ERRORS[min(faults)[1]]
+        results = tensor_command(command, self._read(source), self._read(scales), self.tile)
+        if command.opcode == Opcode.LOAD:
+            self._codes[command.columns] = results.target.reshape(-1)
+            self._scales[command.columns] = self._as_scales(
+                results.target_scales.reshape(-1))[:self.tile.groups(command.k)]
+            self._k[command.columns] = command.k
+        elif command.to_host:
+            self.host_results.append(results.host)
+        else:
+            return self._write_tensor(command, results)
+        return ErrorCode.NONE
+
+    def _faults_of(self, region: tuple[int, int]) -> list[tuple[int, ReadFault]]:
+        """Atoms of a region that cannot be read, numbered within it."""
+        address, size = (part // self.tile.atom_bytes for part in region)
+        found: list[tuple[int, ReadFault]] = [
+            (atom - address, fault) for atom, fault in self.faults.items()
+            if atom - address in range(size) and fault != ReadFault.NONE]
+        if not self._there(region):
+            missing = max(self.memory.size // self.tile.atom_bytes - address, 0)
+            found.append((missing, ReadFault.RESPONSE))
+        return found
+
+    def _write_tensor(self, command: Command, results: TensorResults) -> ErrorCode:
+        regions = [(address, data.reshape(-1)) for address, data in (
+            (command.target, results.target), (command.target_scales, results.target_scales))]
+        if not all(self._there((address, data.size)) for address, data in regions):
+            return ErrorCode.WRITE
+        for address, data in regions:
+            self.memory[address:address + data.size] = data
+        return ErrorCode.NONE
+
+    def _window(self) -> tuple[Command, TensorResults]:
+        """What is mapped, and what it shows."""
+        command, params = self._mapped, self.tile.tensor_checker
+        if command is None or params is None:
+            raise ValueError("the cast window is closed; open it with MAP")
+        region = command.source, tensor_sizes(command, params).source_atoms * self.tile.atom_bytes
+        if not self._there(region):
+            raise ValueError(f"the cast window shows memory up to {sum(region):#x}, but the image "
+                             f"has {self.memory.size:#x} bytes")
+        return command, tensor_command(command, self._read(region), np.zeros(0, np.uint8),
+                                       self.tile)

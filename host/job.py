@@ -9,12 +9,24 @@ from numpy.typing import NDArray
 from host.layout import pack_activations, pack_weights, unpack_results
 from spec.commands import Command, Opcode
 from spec.tile import ROWS_MAX, Tile
+from spec.units import Fp32AdderParams
 
-__all__ = ["GemvJob", "JobError", "gemv_job"]
+__all__ = ["GemvJob", "JobError", "check_memory", "gemv_job"]
 
 
 class JobError(ValueError):
     """The tile cannot do this job; the message says why and what it can."""
+
+
+def check_memory(tile: Tile, size: int) -> None:
+    """Raise :class:`JobError` unless ``size`` bytes from address 0 on are in the tile's memory."""
+    if size > tile.memory_bytes:
+        inline = tile.native and tile.memory_controller.ecc_inline
+        limit = (f"memory.grade = {tile.grade.name!r} holds"
+                 f"{' beside inline check bits' if inline else ''}" if tile.grade else
+                 f"memory.address_bits = {tile.address_bits} can address")
+        raise JobError(f"the job takes {size} bytes, more than the {tile.memory_bytes} that "
+                       f"{limit}")
 
 
 @dataclass(frozen=True)
@@ -22,7 +34,7 @@ class GemvJob:
     """One GEMV, in passes of at most ``tile.columns`` activation vectors.
 
     ``image`` is the memory before the commands; executing them in order on a tile, golden or
-    simulated, leaves the results that :meth:`results` reads.
+    simulated, leaves the results that :meth:`results` reads, ``rows`` for each vector.
     """
 
     tile: Tile
@@ -39,6 +51,8 @@ class GemvJob:
     def _atoms(self, command: Command) -> int:
         if command.opcode == Opcode.LOAD:
             return self.tile.k_atoms(command.k) + self.tile.activation_scale_atoms(command.k)
+        if command.transposed:
+            return self.tile.transposed_stream_atoms(command.rows, command.k)
         return self.tile.weight_stream_atoms(command.rows, command.k)
 
     def results(self, image: NDArray[np.uint8]) -> NDArray[Any]:
@@ -50,14 +64,25 @@ class GemvJob:
 
 
 def gemv_job(tile: Tile, weights: NDArray[np.uint8], weight_scales: NDArray[Any],
-             activations: NDArray[np.uint8], activation_scales: NDArray[Any]) -> GemvJob:
+             activations: NDArray[np.uint8], activation_scales: NDArray[Any],
+             transposed: bool = False) -> GemvJob:
     """Lay out ``weights`` [M, K] and ``activations`` [C, K] with their scales.
 
-    More vectors than the tile has columns take several passes over the weights.
+    With ``transposed``, ``activations`` are [C, M], and there is a result for each of K. More
+    vectors than the tile has columns take several passes over the weights.
 
-    :Errors: :class:`JobError` when K, M or the memory is too large for the tile.
+    :Errors: :class:`JobError` when K, M or the memory is too large for the tile, or when it cannot
+        multiply by transposed weights.
     """
     rows, k = weights.shape
+    if transposed and not tile.transposed_gemv:
+        raise JobError(f"{tile.name} cannot multiply by transposed weights: that takes [transpose] "
+                       "with transpose.block = scaling.group = scaling.weight_rows, of "
+                       f"{Fp32AdderParams.LATENCY} atoms or more")
+    if transposed and rows > tile.k_max:
+        raise JobError(f"M = {rows} is more than this tile's k_max = {tile.k_max}, and vectors for "
+                       "transposed weights have M elements; split the job along M, or raise "
+                       "compute.k_max in the description")
     if k > tile.k_max:
         raise JobError(f"K = {k} is more than this tile's k_max = {tile.k_max}; split the job "
                        f"along K, or raise compute.k_max in the description")
@@ -74,6 +99,7 @@ def gemv_job(tile: Tile, weights: NDArray[np.uint8], weight_scales: NDArray[Any]
         end += len(data)
         return at
 
+    length, results = (rows, k) if transposed else (k, rows)
     commands: list[Command] = []
     passes: list[tuple[int, int]] = []
     weights_at = place(pack_weights(weights, weight_scales, tile))
@@ -82,18 +108,13 @@ def gemv_job(tile: Tile, weights: NDArray[np.uint8], weight_scales: NDArray[Any]
         for column in range(columns):
             codes, scales = pack_activations(activations[start + column],
                                              activation_scales[start + column], tile)
-            commands.append(Command(opcode=Opcode.LOAD, columns=column, tag=len(commands), k=k,
-                                    source=place(codes), other=place(scales)))
-        results_at = place(bytes(tile.result_atoms(rows) * tile.atom_bytes))
+            commands.append(Command(opcode=Opcode.LOAD, columns=column, tag=len(commands), k=length,
+                                    source=place(codes), source_scales=place(scales)))
+        results_at = place(bytes(tile.result_atoms(results) * tile.atom_bytes))
         commands.append(Command(opcode=Opcode.GEMV, columns=columns, tag=len(commands), k=k,
-                                rows=rows, source=weights_at, other=results_at))
+                                rows=rows, source=weights_at, target=results_at,
+                                transposed=int(transposed)))
         passes.append((results_at, columns))
-    if end > tile.memory_bytes:
-        inline = tile.native and tile.memory_controller.ecc_inline
-        limit = (f"memory.grade = {tile.grade.name!r} holds"
-                 f"{' beside inline check bits' if inline else ''}" if tile.grade else
-                 f"memory.address_bits = {tile.address_bits} can address")
-        raise JobError(f"the job takes {end} bytes, more than the {tile.memory_bytes} that "
-                       f"{limit}")
+    check_memory(tile, end)
     image = np.frombuffer(b"".join(parts), np.uint8).copy()
-    return GemvJob(tile=tile, image=image, commands=commands, passes=passes, rows=rows)
+    return GemvJob(tile=tile, image=image, commands=commands, passes=passes, rows=results)

@@ -48,7 +48,7 @@ def _padded(data: NDArray[np.uint8], tile: Tile) -> bytes:
 
 def pack_activations(codes: NDArray[np.uint8], scales: NDArray[Any],
                      tile: Tile) -> tuple[bytes, bytes]:
-    """Pack one activation vector for LOAD: the bytes at ``source``, and those at ``other``.
+    """Pack one activation vector for LOAD: the bytes at ``source``, and those at ``source_scales``.
 
     :Shapes: ``codes`` [K], ``scales`` [ceil(K / group)].
     :Formats: uint8 codes; scales uint8 (E8M0) or float32.

@@ -7,7 +7,7 @@ out because it follows from others is filled in by :func:`resolved`.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from spec.formats import FLOAT_FORMATS, next_power_of_two
 from spec.grade import Grade, grade_names
@@ -15,8 +15,8 @@ from spec.memory_units import Ecc
 from spec.reader import Conflict
 from spec.section import PowerOfTwo, Section
 
-__all__ = ["Axi4Memory", "Clock", "Compute", "Description", "Host", "NativeMemory", "Scaling",
-           "conflicts", "resolved"]
+__all__ = ["Axi4Memory", "Clock", "Compute", "Convert", "Description", "Host", "NativeMemory",
+           "Quantize", "Reduce", "Scaling", "Transpose", "conflicts", "resolved"]
 
 # The clock of a tile whose memory does not say another.
 _AXI4_MHZ = 800.0
@@ -93,6 +93,54 @@ class Scaling(Section):
         1e-4, ge=0.0, le=1.0, description="Least amax that a scale is made from; 0 for no floor.")
 
 
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not values or len(set(values)) != len(values):
+        raise ValueError("must list one or more, each once")
+    return values
+
+
+# What a list of choices needs: TOML has arrays, a frozen record has tuples.
+_Choices = (Field(strict=False), AfterValidator(_distinct))
+
+
+class Quantize(Section):
+    """The quantizer: QUANTIZE, LOAD of BF16, FP8 results of COPY and TRANSPOSE, the cast window."""
+
+    formats: Annotated[tuple[Literal["e4m3", "e5m2"], ...], *_Choices] = Field(
+        ("e4m3",), description="Formats of the codes that it makes.")
+    rules: Annotated[tuple[Literal["e8m0-ceil", "e8m0-floor", "fp32-div"], ...], *_Choices] = Field(
+        ("e8m0-ceil",), description="Rules of the scales that it makes.")
+    groups: Annotated[tuple[Literal[16, 32, 64, 128, 256], ...], *_Choices] = Field(
+        (128,), description="Elements that share a scale.")
+    window: bool = Field(
+        False, description="Whether the host port has a cast window, which reads BF16 as FP8.")
+    window_groups: PowerOfTwo = Field(
+        1024, ge=32, le=65536,
+        description="Groups whose scales the window keeps from when their codes were read.")
+
+
+class Reduce(Section):
+    """The reducer: REDUCE."""
+
+    formats: Annotated[tuple[Literal["bf16", "e4m3", "e5m2", "fp32"], ...], *_Choices] = Field(
+        ("bf16", "e4m3", "fp32"), description="Formats of the tensors that it reads.")
+
+
+class Transpose(Section):
+    """The transposer: TRANSPOSE, and GEMV by transposed weights."""
+
+    block: PowerOfTwo = Field(
+        128, ge=8, le=256, description="Rows and columns of the largest block that it turns.")
+
+
+class Convert(Section):
+    """The converter: COPY."""
+
+    formats: Annotated[tuple[Literal["bf16", "fp32", "e4m3", "e5m2"], ...], *_Choices] = Field(
+        ("bf16", "fp32", "e4m3"),
+        description="Formats that it converts between; FP8 results need [quantize].")
+
+
 class Host(Section):
     """The host's side."""
 
@@ -117,6 +165,10 @@ class Description(Section):
         Discriminator(_interface)] = Axi4Memory()
     compute: Compute = Compute()
     scaling: Scaling = Scaling()
+    quantize: Quantize | None = None
+    reduce: Reduce | None = None
+    transpose: Transpose | None = None
+    convert: Convert | None = None
     host: Host = Host()
     clock: Clock = Clock()
 
@@ -168,12 +220,37 @@ def conflicts(description: Description, grade: Grade | None) -> list[Conflict]:
               f"compute.columns = {compute.columns} {compute.result} results of one row take "
               f"{row_bytes} bytes and must fit an atom of {atom_bytes}; allowed: at most "
               f"{atom_bytes * 8 // result_bits} columns")
+        found += _tensor_conflicts(description, atom_bytes, atom_key)
     rule_format = scaling.rule.split("-")[0]
     check(rule_format == scaling.format, ("scaling.rule", "scaling.format"),
           f"scaling.rule = {scaling.rule!r} makes {rule_format} scales, but scaling.format = "
           f"{scaling.format!r}; allowed with {scaling.format}: "
           + ", ".join(rule for rule in ("e8m0-ceil", "e8m0-floor", "fp32-div")
                       if rule.startswith(scaling.format)))
+    return found
+
+
+def _tensor_conflicts(description: Description, atom_bytes: int, atom_key: str) -> list[Conflict]:
+    """List every conflict of the units that work on whole tensors."""
+    found = []
+    quantize, transpose = description.quantize, description.transpose
+    if quantize is not None:
+        lanes = atom_bytes * 8 // FLOAT_FORMATS["bf16"].bits
+        if min(quantize.groups) < lanes:
+            found.append(Conflict(
+                keys=("quantize.groups", atom_key),
+                message=f"quantize.groups has {min(quantize.groups)}, shorter than one atom of "
+                        f"{lanes} BF16 elements; allowed: {lanes} or more"))
+        if quantize.window and isinstance(description.memory, Axi4Memory):
+            found.append(Conflict(
+                keys=("quantize.window", "memory.interface"),
+                message="quantize.window = true needs the host port of memory.interface = "
+                        '"native"; leave it out'))
+    if transpose is not None and transpose.block < atom_bytes:
+        found.append(Conflict(
+            keys=("transpose.block", atom_key),
+            message=f"transpose.block = {transpose.block} is shorter than one atom of "
+                    f"{atom_bytes} codes; allowed: {atom_bytes} or more"))
     return found
 
 

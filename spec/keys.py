@@ -17,14 +17,17 @@ _KINDS = {"integer": "an integer", "number": "a number", "string": "text",
 
 
 def toml_value(value: object) -> str:
-    """Write a value as TOML has it; tables and arrays by kind, long text shortened."""
+    """Write a value as TOML has it; tables, and arrays of them, by kind, what is long shortened."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dict):
         return "a table"
     if isinstance(value, list):
-        return "an array"
-    text = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)
+        if any(isinstance(item, dict | list) for item in value):
+            return "an array"
+        text = f"[{', '.join(map(toml_value, value))}]"
+    else:
+        text = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -32,6 +35,7 @@ def toml_value(value: object) -> str:
 class Key:
     """One key: its dotted name, its meaning and what it may be.
 
+    ``choices`` are its values or, of an array, its items, which are one or more, each once.
     ``variant`` is there where the key belongs to one kind of its section: the dotted key that
     tells the kinds apart, and its value.
     """
@@ -54,6 +58,8 @@ class Key:
         """What the value must be, as it ends the sentence "... must be"."""
         if self.choices:
             choices = ", ".join(map(toml_value, self.choices))
+            if self.kind == "array":
+                return f"an array of one or more of {choices}, each once"
             return choices if len(self.choices) == 1 else f"one of {choices}"
         text = "a power of two" if self.power_of_two else _KINDS[self.kind]
         if self.pattern is not None:
@@ -70,10 +76,13 @@ class Key:
 def _key(name: str, schema: dict[str, Any], power_of_two: bool, required: bool) -> Key:
     if "anyOf" in schema:  # An optional value: what it may be when it is there.
         schema = {**schema["anyOf"][0], "description": schema.get("description", "")}
+    if schema["type"] == "boolean":
+        schema = {**schema, "enum": [False, True]}
     excluded = "exclusiveMinimum" in schema
+    items = schema.get("items", schema)
     return Key(
         name=name, meaning=schema.get("description", ""), kind=schema["type"],
-        choices=(schema["const"],) if "const" in schema else tuple(schema.get("enum", ())),
+        choices=(schema["const"],) if "const" in schema else tuple(items.get("enum", ())),
         low=schema["exclusiveMinimum"] if excluded else schema.get("minimum"),
         high=schema.get("maximum"), low_excluded=excluded,
         power_of_two=power_of_two, pattern=schema.get("pattern"),

@@ -13,8 +13,9 @@ from spec.dram_rules import COLUMN_COMMANDS, DramCommand, Scope, rules_of
 from spec.grade import Grade
 from spec.units import UnitParams
 
-__all__ = ["BankQueuesParams", "Ecc", "HostPortParams", "InlineEccParams", "MemoryControllerParams",
-           "FAULT_BITS", "ReadFault", "ReorderBufferParams", "SecdedParams", "TURN"]
+__all__ = ["Aperture", "BankQueuesParams", "Ecc", "HostPortParams", "InlineEccParams",
+           "MemoryControllerParams", "FAULT_BITS", "ReadFault", "ReorderBufferParams",
+           "SecdedParams", "TURN"]
 
 # Two requesters that want the same share it in turns, so many accesses together.
 TURN = 64
@@ -137,20 +138,56 @@ class InlineEccParams(UnitParams):
         return SecdedParams(words=self.atom_bits // 64)
 
 
+class Aperture(IntEnum):
+    """What a part of the host port's addresses shows; its number is their highest bits."""
+
+    MEMORY = 0
+    RESULTS = 1
+    CODES = 2
+    SCALES = 3
+
+
 class HostPortParams(UnitParams):
     """The AXI4 subordinate through which the host reads and writes the memory.
 
     ``read_beats`` are the most read beats asked for and not answered, ``write_bursts`` the most
-    write bursts whose data have come and that are not answered.
+    write bursts whose data have come and that are not answered. With ``results`` the port has the
+    aperture of the results that commands send to the host, with ``window`` those of the cast
+    window; with neither of them, all addresses are the memory's.
     """
 
     ID_BITS: ClassVar[int] = 4
+    APERTURE_BITS: ClassVar[int] = 2
+    # Atoms of results that wait for the host.
+    RESULT_ATOMS: ClassVar[int] = 16
     address_bits: int = Field(ge=12, le=63)
     atom_bits: int = Field(ge=64, le=512)
     memory_atoms: int = Field(ge=1)
     ecc: Ecc = "none"
+    window: bool = False
+    results: bool = False
     read_beats: int = Field(64, ge=4, le=1024)
     write_bursts: int = Field(32, ge=4, le=256)
+
+    @property
+    def apertures(self) -> tuple[Aperture, ...]:
+        """The apertures that the port has."""
+        return (Aperture.MEMORY, *((Aperture.RESULTS,) if self.results else ()),
+                *((Aperture.CODES, Aperture.SCALES) if self.window else ()))
+
+    @property
+    def space_bits(self) -> int:
+        """Width of a byte address within an aperture."""
+        alone = self.apertures == (Aperture.MEMORY,)
+        return self.address_bits - (0 if alone else self.APERTURE_BITS)
+
+    def aperture_base(self, aperture: Aperture) -> int:
+        """Return the byte address at which an aperture begins; ``ValueError`` if it is not there.
+        """
+        if aperture not in self.apertures:
+            raise ValueError(f"the host port has no aperture {aperture.name.lower()}; it has "
+                             + ", ".join(one.name.lower() for one in self.apertures))
+        return aperture << self.space_bits
 
     @property
     def offset_bits(self) -> int:

@@ -274,6 +274,7 @@ class _Check(Generic[Model]):
         try:
             return self.kind.model.model_validate(self.known)
         except ValidationError as error:
+            missing: dict[str, bool] = {}
             for found in error.errors():
                 place = [str(part) for part in found["loc"]]
                 if any(name.startswith(f"{place[0]}.") for name in self.kinds):
@@ -281,10 +282,18 @@ class _Check(Generic[Model]):
                 name = ".".join(place[:2])
                 if name.partition(".")[0] in self.keys:
                     name = name.partition(".")[0]
-                self._wrong(name, missing=found["type"] == "missing", value=found["input"])
+                # Of an array, several items may be wrong: one problem.
+                missing[name] = found["type"] == "missing"
+            for name, absent in missing.items():
+                self._wrong(name, missing=absent)
             return None
 
-    def _wrong(self, name: str, *, missing: bool, value: object) -> None:
+    def _value(self, name: str) -> object:
+        """What the file has under a known key, or as a section."""
+        section, _, field = name.rpartition(".")
+        return (self.known[section] if section else self.known)[field]
+
+    def _wrong(self, name: str, *, missing: bool) -> None:
         if name in self.doubtful and missing:
             return
         self.doubtful.add(name)
@@ -293,7 +302,7 @@ class _Check(Generic[Model]):
         if missing:
             self._report((name,), f"{written} is missing; it must be {allowed}", allowed=allowed)
         else:
-            shown = toml_value(value)
+            shown = toml_value(self._value(name))
             self._report((name,), f"{written} must be {allowed}, not {shown}", value=shown,
                          allowed=allowed)
 

@@ -96,9 +96,9 @@ _REGISTERS = (
     Register("doorbell", 0x58, "wo", "any write queues the command words; SLVERR when full"),
     *(Register(f"command_{word}", 0x60 + 4 * word, "rw", f"word {word} of the next command")
       for word in range(COMMAND_WORDS)),
-    *_address("ecc_address", 0x80, "byte address of the first atom with an uncorrectable word "
+    *_address("ecc_address", 0x90, "byte address of the first atom with an uncorrectable word "
               "since the last clear, 0 when none was read", "ro"),
-    Register("ecc_corrected", 0x88, "ro", "64-bit words read with one wrong bit, which was "
+    Register("ecc_corrected", 0x98, "ro", "64-bit words read with one wrong bit, which was "
              "corrected; stays at 2^32 - 1"),
 )
 

@@ -4,52 +4,29 @@ import hashlib
 import json
 from functools import cached_property
 
-from pydantic import BaseModel, ConfigDict, model_validator
-
-from spec.description import Axi4Memory, Description, NativeMemory, resolved
-from spec.formats import FLOAT_FORMATS, SCALE_FORMATS, FloatFormat, ScaleFormat, next_power_of_two
-from spec.grade import Grade
-from spec.memory_units import HostPortParams, MemoryControllerParams
+from spec.description import resolved
+from spec.formats import next_power_of_two
+from spec.memory_units import HostPortParams
+from spec.tile_geometry import ROWS_MAX
+from spec.tile_tensors import TensorTile
 from spec.units import (
-    ActivationBufferParams, Axi4Params, ColumnParams, CommandCheckerParams, DecoderParams,
+    ActivationBufferParams, ColumnParams, CommandCheckerParams, DecoderParams,
     DotArrayParams, Fp32AdderParams, Fp32MultiplierParams, RegisterFileParams, ResultPackerParams,
     ScaleBufferParams, SequencerParams, UnitParams,
 )
 
 __all__ = ["ROWS_MAX", "Tile"]
 
-# Most rows of one GEMV: the width of the row counters, not of any storage.
-ROWS_MAX = (1 << 24) - 1
-
-# Width of the addresses at the host port: wide enough for any place in a SoC's address space.
+# Width of the addresses at the host port, with those that choose the aperture: wide enough for any
+# place in a SoC's address space.
 _HOST_ADDRESS_BITS = 40
 
 
-class Tile(BaseModel):
+class Tile(TensorTile):
     """One tile, resolved. Frozen; every property is derived from ``description`` and ``grade``.
 
     ``grade`` is the grade of a native memory, and None for an AXI4 one.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    description: Description
-    grade: Grade | None = None
-
-    @model_validator(mode="after")
-    def _has_the_grade_it_needs(self) -> "Tile":
-        interface = self.description.memory.interface
-        if self.native != (self.grade is not None):
-            raise ValueError(
-                f"a tile with memory.interface = {interface!r} needs "
-                + ("a grade: Tile(description=..., grade=load_grade(...)); spec.load.load_tile "
-                   "reads both" if self.native else "no grade"))
-        return self
-
-    @property
-    def name(self) -> str:
-        """The tile's name, and that of its top module."""
-        return self.description.name
 
     @cached_property
     def digest(self) -> str:
@@ -57,158 +34,11 @@ class Tile(BaseModel):
 
         That is the resolved description, with the values of the grade in the place of its name.
         """
-        values = resolved(self.description, self.grade).model_dump()
+        values = resolved(self.description, self.grade).model_dump(exclude_none=True)
         if self.grade is not None:
             values["memory"]["grade"] = self.grade.model_dump(
                 exclude={"source", "sources", "notes"})
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-    # Memory and clock
-
-    @property
-    def native(self) -> bool:
-        """Whether the tile controls its pseudo-channel itself."""
-        return isinstance(self.description.memory, NativeMemory)
-
-    @property
-    def clock_mhz(self) -> float:
-        """Clock target in MHz."""
-        mhz = resolved(self.description, self.grade).clock.target_mhz
-        assert mhz is not None
-        return mhz
-
-    @property
-    def address_bits(self) -> int:
-        """Width of a byte address within the memory."""
-        if self.grade is not None:
-            return (self.grade.capacity_bytes - 1).bit_length()
-        memory = self.description.memory
-        assert isinstance(memory, Axi4Memory)
-        return memory.address_bits
-
-    @property
-    def memory_bytes(self) -> int:
-        """Bytes that commands and the host may use, from address 0; not those of check bits."""
-        if self.native:
-            return self.memory_controller.memory_atoms * self.atom_bytes
-        return 1 << self.address_bits
-
-    # Formats
-
-    @property
-    def weight_format(self) -> FloatFormat:
-        """Format of the weights."""
-        return FLOAT_FORMATS[self.description.compute.weights]
-
-    @property
-    def activation_format(self) -> FloatFormat:
-        """Format of the activations."""
-        return FLOAT_FORMATS[self.description.compute.activations]
-
-    @property
-    def result_format(self) -> FloatFormat:
-        """Format of the results in memory."""
-        return FLOAT_FORMATS[self.description.compute.result]
-
-    @property
-    def scale_format(self) -> ScaleFormat:
-        """Format of the group scales."""
-        return SCALE_FORMATS[self.description.scaling.format]
-
-    # Geometry
-
-    @property
-    def columns(self) -> int:
-        """Activation vectors that share one pass over the weights."""
-        return self.description.compute.columns
-
-    @property
-    def atom_bytes(self) -> int:
-        """Bytes of one access."""
-        if self.grade is not None:
-            return self.grade.atom_bytes
-        memory = self.description.memory
-        assert isinstance(memory, Axi4Memory)
-        return memory.atom_bytes
-
-    @property
-    def atom_bits(self) -> int:
-        """Bits of one access."""
-        return self.atom_bytes * 8
-
-    @property
-    def lanes(self) -> int:
-        """Weights in one atom, and multipliers in one column."""
-        return self.atom_bits // self.weight_format.bits
-
-    @property
-    def group(self) -> int:
-        """Elements along K that share a scale."""
-        return self.description.scaling.group
-
-    @property
-    def group_beats(self) -> int:
-        """Atoms of one full group."""
-        return self.group // self.lanes
-
-    @property
-    def k_max(self) -> int:
-        """Longest activation vector."""
-        return self.description.compute.k_max
-
-    @property
-    def rows_per_strip(self) -> int:
-        """Rows that are interleaved group by group, a power of two.
-
-        Two groups of the strip's last row are ``rows_per_strip`` beats apart when the second is a
-        tail of one atom; that distance must cover the latency of the accumulation.
-        """
-        return next_power_of_two(Fp32AdderParams.LATENCY)
-
-    @property
-    def rows_per_block(self) -> int:
-        """Rows whose weight scales stand together in front of their weights."""
-        return max(self.description.scaling.weight_rows, self.rows_per_strip)
-
-    @property
-    def scale_rows(self) -> int:
-        """Rows of weight scales in one block (1 unless a strip spans several)."""
-        return self.rows_per_block // self.description.scaling.weight_rows
-
-    # Layouts in memory, in atoms
-
-    def k_atoms(self, k: int) -> int:
-        """Atoms of one row of weights, or of one activation vector, of ``k`` elements."""
-        return -(-k // self.lanes)
-
-    def groups(self, k: int) -> int:
-        """Groups of a row of ``k`` elements; the last may be shorter."""
-        return -(-k // self.group)
-
-    def padded_rows(self, rows: int) -> int:
-        """Rows as stored: whole strips."""
-        return -(-rows // self.rows_per_strip) * self.rows_per_strip
-
-    def blocks(self, rows: int) -> int:
-        """Blocks of ``rows`` rows; the last may hold fewer strips."""
-        return -(-rows // self.rows_per_block)
-
-    def activation_scale_atoms(self, k: int) -> int:
-        """Atoms of the scales of one activation vector."""
-        return -(-self.groups(k) * self.scale_format.bits // self.atom_bits)
-
-    def weight_scale_atoms(self, k: int) -> int:
-        """Atoms of the weight scales in front of one block."""
-        return -(-self.groups(k) * self.scale_rows * self.scale_format.bits // self.atom_bits)
-
-    def weight_stream_atoms(self, rows: int, k: int) -> int:
-        """Atoms of a whole weight stream: scales and codes, in the order in which they are read."""
-        return (self.padded_rows(rows) * self.k_atoms(k)
-                + self.blocks(rows) * self.weight_scale_atoms(k))
-
-    def result_atoms(self, rows: int) -> int:
-        """Atoms of the results of ``rows`` rows."""
-        return -(-rows // self.result_packer.rows_per_atom)
 
     # Unit records
 
@@ -233,7 +63,8 @@ class Tile(BaseModel):
     def column(self) -> ColumnParams:
         """One column: all that an activation vector has of its own."""
         return ColumnParams(dot_array=self.dot_array, scale_format=self.scale_format.name,
-                            rows=self.rows_per_strip)
+                            rows=(self.rows_per_block if self.transposed_gemv
+                                  else self.rows_per_strip))
 
     @property
     def activation_buffer(self) -> ActivationBufferParams:
@@ -267,35 +98,20 @@ class Tile(BaseModel):
                                   depth=next_power_of_two(self.pipeline_cycles + 8),
                                   rows_bits=ROWS_MAX.bit_length())
 
-    @property
-    def axi4(self) -> Axi4Params:
-        """The AXI4 manager; of a native memory, which has no bursts, the addresses and atoms."""
-        memory = self.description.memory
-        bursts = memory if isinstance(memory, Axi4Memory) else Axi4Memory()
-        return Axi4Params(address_bits=self.address_bits, atom_bits=self.atom_bits,
-                          burst_atoms=bursts.burst_atoms,
-                          outstanding_bursts=bursts.outstanding_bursts)
-
-    @property
-    def memory_controller(self) -> MemoryControllerParams:
-        """The controller of the pseudo-channel; ``ValueError`` for an AXI4 memory."""
-        memory, grade = resolved(self.description, self.grade).memory, self.grade
-        if not isinstance(memory, NativeMemory) or grade is None:
-            raise ValueError(f"the tile {self.name} has memory.interface = {memory.interface!r}; "
-                             "only a native memory has a controller")
-        assert memory.refresh is not None
-        return MemoryControllerParams(grade=grade, refresh=memory.refresh,
-                                      host_share=memory.host_share, ecc=memory.ecc,
-                                      phy_cycles=memory.phy_cycles)
+    def result_atoms(self, rows: int) -> int:
+        """Atoms of the results of ``rows`` rows."""
+        return -(-rows // self.result_packer.rows_per_atom)
 
     @property
     def host_port(self) -> HostPortParams:
         """The host's port to a native memory; ``ValueError`` for an AXI4 memory."""
-        controller = self.memory_controller
-        return HostPortParams(address_bits=max(_HOST_ADDRESS_BITS, self.address_bits),
-                              atom_bits=self.atom_bits,
-                              memory_atoms=controller.memory_atoms,
-                              ecc=controller.ecc)
+        controller, window = self.memory_controller, self.cast_window is not None
+        results = bool(self.tensor_units)
+        apertures = HostPortParams.APERTURE_BITS if window or results else 0
+        return HostPortParams(
+            address_bits=max(_HOST_ADDRESS_BITS, self.address_bits + apertures),
+            atom_bits=self.atom_bits, memory_atoms=controller.memory_atoms, ecc=controller.ecc,
+            window=window, results=results)
 
     @property
     def command_checker(self) -> CommandCheckerParams:
@@ -306,7 +122,8 @@ class Tile(BaseModel):
             lanes=self.lanes, group=self.group, rows_per_strip=self.rows_per_strip,
             rows_per_block=self.rows_per_block, scale_rows=self.scale_rows,
             scales_per_atom=self.atom_bits // self.scale_format.bits,
-            rows_per_result_atom=self.result_packer.rows_per_atom)
+            rows_per_result_atom=self.result_packer.rows_per_atom,
+            transposed=self.transposed_gemv)
 
     @property
     def sequencer(self) -> SequencerParams:
@@ -340,6 +157,7 @@ class Tile(BaseModel):
             "activation_buffer": self.activation_buffer,
             "scale_buffer": self.weight_scale_buffer,
             "result_packer": self.result_packer,
+            **self.tensor_units,
             **(self._native_units if self.native else self._axi4_units),
             "command_checker": self.command_checker,
             "sequencer": self.sequencer,
@@ -370,4 +188,5 @@ class Tile(BaseModel):
             "region_reader": self.axi4,
             "region_writer": self.axi4,
             "host_port": self.host_port,
+            **({"cast_window": self.cast_window} if self.cast_window is not None else {}),
         }

@@ -169,12 +169,19 @@ class GroupScalerParams(UnitParams):
 class RowAccumulatorParams(UnitParams):
     """FP32 accumulation of ``rows`` interleaved rows (a power of two)."""
 
-    rows: int = Field(ge=1, le=64)
+    # More sums than these stand in a memory, fewer in flops.
+    FLOP_ROWS: ClassVar[int] = 16
+    rows: int = Field(ge=1, le=256)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the sums stand in a memory."""
+        return self.rows > self.FLOP_ROWS
 
     @property
     def LATENCY(self) -> int:
-        """The adder's."""
-        return Fp32AdderParams.LATENCY
+        """The adder's, and one cycle to read a memory."""
+        return Fp32AdderParams.LATENCY + self.in_memory
 
     @property
     def slot_bits(self) -> int:
@@ -187,7 +194,7 @@ class ColumnParams(UnitParams):
 
     dot_array: DotArrayParams
     scale_format: str
-    rows: int = Field(ge=1, le=64)
+    rows: int = Field(ge=1, le=256)
 
     @property
     def fp32_rounder(self) -> Fp32RounderParams:
@@ -339,7 +346,8 @@ class Axi4Params(UnitParams):
 class CommandCheckerParams(UnitParams):
     """Everything that decides whether a command may start.
 
-    ``memory_atoms`` are the atoms that a command may use, the lowest of the memory.
+    ``memory_atoms`` are the atoms that a command may use, the lowest of the memory. ``transposed``
+    says whether GEMV can multiply by transposed weights.
     """
 
     memory: Axi4Params
@@ -354,6 +362,7 @@ class CommandCheckerParams(UnitParams):
     scale_rows: int
     scales_per_atom: int
     rows_per_result_atom: int
+    transposed: bool = False
 
     @property
     def k_bits(self) -> int:
@@ -412,8 +421,10 @@ class SequencerParams(UnitParams):
 
     @property
     def slot_bits(self) -> int:
-        """Width of a row's number within its strip."""
-        return (self.checker.rows_per_strip - 1).bit_length()
+        """Width of a row's number within its strip; by transposed weights, within its block."""
+        checker = self.checker
+        rows = checker.rows_per_block if checker.transposed else checker.rows_per_strip
+        return (rows - 1).bit_length()
 
     @property
     def strips_per_block(self) -> int:
