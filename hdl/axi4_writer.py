@@ -1,40 +1,42 @@
 """AXI4 writer: one stream of atoms to regions of memory."""
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from hdl.axi4 import BURST_INCREMENT, CACHE_NORMAL, write_members
-from hdl.burst_splitter import BurstSplitter, region_layout
+from hdl.burst_splitter import BurstSplitter, write_region_layout
 from hdl.pipeline import flow
+from hdl.skid_buffer import SkidBuffer
 from spec.memory_units import FAULT_BITS, ReadFault
-from spec.units import Axi4Params
+from spec.units import Axi4Params, SkidBufferParams
 
 __all__ = ["Axi4Writer"]
 
 
 class Axi4Writer(wiring.Component):
-    """Writes the atoms of a region with bursts.
+    """Writes the atoms of regions with bursts.
 
     A burst is asked for only when all its atoms are here, so that the tile never holds the write
     channel while it computes.
 
-    :Shapes: a region in, its atoms in; one ``done`` per region, when all responses have come.
-        Atoms are taken only while their region is under way.
-    :Timing: one atom per cycle; at most ``outstanding_bursts`` bursts without response. No output
-        follows an input combinationally.
-    :Errors: ``done.payload`` is the first fault of the region: RESPONSE for SLVERR and DECERR of
+    :Shapes: regions in, their atoms in; one ``done`` per command, when all responses up to those
+        of its ``last`` region have come. Atoms are taken only when their region has been.
+    :Timing: one atom per cycle, from one region of a command to the next as well; at most
+        ``outstanding_bursts`` bursts without response; the next command starts when ``done`` has
+        been given. No output follows an input combinationally.
+    :Errors: ``done.payload`` is the first fault of the command: RESPONSE for SLVERR and DECERR of
         any burst; TIMEOUT when the memory owes something and neither takes nor answers anything
-        for ``timeout_cycles`` cycles. The rest of the region is then dropped as it comes, and
+        for ``timeout_cycles`` cycles. The rest of the command is then dropped as it comes, and
         ``done`` follows. Bursts that were asked for stay so, and are written when the memory takes
-        them; their responses are counted and dropped. Regions taken later are written behind them.
+        them; their responses are counted and dropped. Commands taken later are written behind them.
 
     Members
     -------
-    i : stream of regions
+    i : stream of regions, ``last`` with the last one of a command
     data : stream of atoms
-    done : stream of one :class:`spec.memory_units.ReadFault` per region; always ready
+    done : stream of one :class:`spec.memory_units.ReadFault` per command; always ready
     m_axi_aw*, m_axi_w*, m_axi_b* : the write channels of an AXI4 manager
     """
 
@@ -43,7 +45,7 @@ class Axi4Writer(wiring.Component):
             raise TypeError(f"Axi4Writer needs Axi4Params, not {params!r}")
         self.params = params
         super().__init__({
-            "i": In(stream.Signature(region_layout(params))),
+            "i": In(stream.Signature(write_region_layout(params))),
             "data": In(stream.Signature(params.atom_bits)),
             "done": Out(flow(FAULT_BITS)),
             **write_members(params),
@@ -53,29 +55,38 @@ class Axi4Writer(wiring.Component):
         m = Module()
         params = self.params
         m.submodules.splitter = splitter = BurstSplitter(params)
+        # A region's atoms are taken when the region has been: short ones must come ahead of them.
+        burst_layout = splitter.o.payload.shape()
+        m.submodules.bursts = bursts = SkidBuffer(SkidBufferParams(bits=burst_layout.size))
         m.submodules.queue = queue = SyncFIFOBuffered(
             width=params.atom_bits, depth=params.write_queue_atoms)
         giving_up, timeout = Signal(), Signal()
 
-        # One region at a time: the next starts when all responses of the last have come.
-        active = Signal()
+        # One command at a time: the next starts when all responses of the last have come. Its last
+        # region has been taken: `closing`.
+        active, closing = Signal(), Signal()
         due = Signal(params.count_bits)
         awaited = Signal(range(params.outstanding_bursts + 1))
         stale = Signal(range(params.outstanding_bursts + 1))
         m.d.comb += [
-            splitter.i.payload.eq(self.i.payload),
-            splitter.i.valid.eq(self.i.valid & ~active),
-            self.i.ready.eq(splitter.i.ready & ~active),
+            splitter.i.payload.index.eq(self.i.payload.index),
+            splitter.i.payload.atoms.eq(self.i.payload.atoms),
+            splitter.i.valid.eq(self.i.valid & ~closing),
+            self.i.ready.eq(splitter.i.ready & ~closing),
+            bursts.i.payload.eq(splitter.o.payload),
+            bursts.i.valid.eq(splitter.o.valid),
+            splitter.o.ready.eq(bursts.i.ready),
             self.data.ready.eq((due != 0) & (queue.w_rdy | giving_up)),
             queue.w_data.eq(self.data.payload),
             queue.w_en.eq(self.data.valid & self.data.ready & ~giving_up),
         ]
-        with m.If(self.data.valid & self.data.ready):
-            m.d.sync += due.eq(due - 1)
+        begin = self.i.valid & self.i.ready
+        m.d.sync += due.eq(due + Mux(begin, self.i.payload.atoms, 0)
+                           - (self.data.valid & self.data.ready))
 
         # Start a burst when its atoms are here and both channels are free. `skip` atoms behind
         # those of the burst under way were given up.
-        burst = splitter.o
+        burst = data.View(burst_layout, bursts.o.payload)
         here = Signal(range(params.write_queue_atoms + 1))
         skip = Signal(range(params.write_queue_atoms + 1))
         left = Signal(range(params.burst_atoms + 1))
@@ -83,14 +94,14 @@ class Axi4Writer(wiring.Component):
         skipping = (left == 0) & (skip != 0)
         w_taken = self.m_axi_wvalid & self.m_axi_wready
         m.d.comb += [
-            ready.eq(burst.valid & (here >= burst.payload.beats)),
+            ready.eq(bursts.o.valid & (here >= burst.beats)),
             start.eq(ready & ~giving_up & ~timeout & (skip == 0)
                      & (awaited + stale != params.outstanding_bursts)
                      & (~self.m_axi_awvalid | self.m_axi_awready)
                      & ((left == 0) | (left == 1) & w_taken)),
-            burst.ready.eq(start | giving_up),
+            bursts.o.ready.eq(start | giving_up),
         ]
-        m.d.sync += here.eq(here + queue.w_en - Mux(start, burst.payload.beats, 0))
+        m.d.sync += here.eq(here + queue.w_en - Mux(start, burst.beats, 0))
         with m.If(self.m_axi_awready):
             m.d.sync += self.m_axi_awvalid.eq(0)
         with m.If(w_taken):
@@ -98,9 +109,9 @@ class Axi4Writer(wiring.Component):
         with m.If(start):
             m.d.sync += [
                 self.m_axi_awvalid.eq(1),
-                self.m_axi_awaddr.eq(burst.payload.index << params.offset_bits),
-                self.m_axi_awlen.eq(burst.payload.beats - 1),
-                left.eq(burst.payload.beats),
+                self.m_axi_awaddr.eq(burst.index << params.offset_bits),
+                self.m_axi_awlen.eq(burst.beats - 1),
+                left.eq(burst.beats),
             ]
         with m.If(skipping & queue.r_rdy):
             m.d.sync += skip.eq(skip - 1)
@@ -126,7 +137,7 @@ class Axi4Writer(wiring.Component):
         with m.If(answered & (stale == 0) & self.m_axi_bresp[1] & (fault == ReadFault.NONE)):
             m.d.sync += fault.eq(ReadFault.RESPONSE)
 
-        # Give up when nothing moved for too long, until the region has ended.
+        # Give up when nothing moved for too long, until the command has ended.
         still = Signal(range(params.timeout_cycles + 1))
         waiting = active & ~giving_up & (
             ready | self.m_axi_awvalid | (left != 0) | (awaited != 0))
@@ -147,11 +158,11 @@ class Axi4Writer(wiring.Component):
             with m.If(fault == ReadFault.NONE):
                 m.d.sync += fault.eq(ReadFault.TIMEOUT)
 
-        # The splitter takes the region and shows its first burst in the same edge as `active`.
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [
-                active.eq(1), due.eq(self.i.payload.atoms), fault.eq(ReadFault.NONE)]
-        with m.Elif(active & ~burst.valid & (awaited == 0) & (due == 0)):
+        # The splitter takes the region and shows its first burst in the same edge as `closing`.
+        with m.If(begin):
+            m.d.sync += [active.eq(1), closing.eq(self.i.payload.last)]
+        with m.Elif(closing & ~splitter.o.valid & ~bursts.o.valid & (awaited == 0)
+                    & (due == 0)):
             m.d.comb += self.done.valid.eq(1)
-            m.d.sync += [active.eq(0), giving_up.eq(0)]
+            m.d.sync += [active.eq(0), closing.eq(0), giving_up.eq(0), fault.eq(ReadFault.NONE)]
         return m

@@ -6,12 +6,17 @@ from amaranth.lib.wiring import In, Out
 
 from spec.units import Axi4Params
 
-__all__ = ["BurstSplitter", "region_layout"]
+__all__ = ["BurstSplitter", "region_layout", "write_region_layout"]
 
 
 def region_layout(params: Axi4Params) -> data.StructLayout:
     """A region of memory: the number of its first atom, and how many atoms."""
     return data.StructLayout({"index": params.index_bits, "atoms": params.count_bits})
+
+
+def write_region_layout(params: Axi4Params) -> data.StructLayout:
+    """A region to write, and whether the command ends with it."""
+    return data.StructLayout({**region_layout(params).members, "last": 1})
 
 
 class BurstSplitter(wiring.Component):

@@ -18,7 +18,10 @@ def command_layout() -> data.StructLayout:
 
 
 def checked_layout(params: CommandCheckerParams) -> data.StructLayout:
-    """A command with everything that its execution needs; sizes mean something if no error."""
+    """A command with everything that its execution needs; sizes mean something if no error.
+
+    ``other`` are the scales (LOAD) or the results (GEMV).
+    """
     return data.StructLayout({
         "opcode": 8,
         "tag": 16,
@@ -28,6 +31,7 @@ def checked_layout(params: CommandCheckerParams) -> data.StructLayout:
         "k_atoms": params.k_atoms_bits,
         "rows": params.rows_bits,
         "scale_atoms": params.scale_atoms_bits,
+        "transposed": 1,
         "source": params.memory.index_bits,
         "source_atoms": params.memory.count_bits,
         "other": params.memory.index_bits,
@@ -58,7 +62,7 @@ class CommandChecker(wiring.Component):
     i : stream of descriptors
     o : stream of checked commands
     window_base, window_limit : the window that the host opened, in bytes
-    loaded : K of the vector that each column holds, 0 for none
+    loaded : elements of the vector that each column holds, 0 for none
     hold : a command is under way that may change ``loaded``
     busy : a command is being checked
     """
@@ -88,6 +92,12 @@ class CommandChecker(wiring.Component):
         is_gemv = command.opcode == Opcode.GEMV
         is_fence = command.opcode == Opcode.FENCE
 
+        # By transposed weights, a vector has an element for each row, and a result for each of K.
+        transposed = command.transposed if params.transposed else Const(0, 1)
+        rows_max = Mux(transposed, params.k_max, params.rows_max)
+        length = Mux(transposed, command.rows, command.k)
+        other_address = Mux(is_load, command.source_scales, command.target)
+
         # Sizes that follow from K and rows by shifts. They are right where K and rows are legal.
         k = command.k[:params.k_bits]
         rows = command.rows[:params.rows_bits]
@@ -104,7 +114,7 @@ class CommandChecker(wiring.Component):
             scale_atoms.eq(_ceil_divide(scales, params.scales_per_atom)),
             padded_rows.eq(_ceil_divide(rows, params.rows_per_strip) * params.rows_per_strip),
             blocks.eq(_ceil_divide(rows, params.rows_per_block)),
-            result_atoms.eq(_ceil_divide(rows, params.rows_per_result_atom)),
+            result_atoms.eq(_ceil_divide(Mux(transposed, k, rows), params.rows_per_result_atom)),
         ]
 
         # source_atoms = k_atoms * padded_rows + scale_atoms * blocks, a bit per cycle.
@@ -115,7 +125,7 @@ class CommandChecker(wiring.Component):
         other_atoms = Signal(params.atoms_bits)
 
         source = command.source[memory.offset_bits:memory.address_bits]
-        other = command.other[memory.offset_bits:memory.address_bits]
+        other = other_address[memory.offset_bits:memory.address_bits]
         source_end = Signal(max(memory.index_bits, params.atoms_bits) + 1)
         other_end = Signal.like(source_end)
         m.d.comb += [source_end.eq(source + source_atoms), other_end.eq(other + other_atoms)]
@@ -130,24 +140,28 @@ class CommandChecker(wiring.Component):
         loaded = Signal(params.columns)
         for column in range(params.columns):
             m.d.comb += loaded[column].eq(
-                (command.columns <= column) | (self.loaded[column] == k))
+                (command.columns <= column) | (self.loaded[column] == length))
 
-        unused = Mux(is_load, command.rows.any(),
-                     is_fence & Cat(command.columns, command.k, command.rows, command.source,
-                                    command.other).any())
+        def unused(opcode):
+            return Cat(command[field.name] for field in FIELDS if opcode not in field.used_by)
+
         low = memory.offset_bits
         checks = {
             ErrorCode.OPCODE: ~(is_load | is_gemv | is_fence),
-            ErrorCode.RESERVED: command.reserved.any() | unused,
+            ErrorCode.RESERVED: (is_load & unused(Opcode.LOAD).any()
+                                 | is_gemv & unused(Opcode.GEMV).any()
+                                 | is_fence & unused(Opcode.FENCE).any()),
+            ErrorCode.FORMAT: (command.source_format.any()
+                               | (command.transposed & (not params.transposed))) & ~is_fence,
             ErrorCode.COLUMNS: Mux(
                 is_load, command.columns >= params.columns,
                 (command.columns == 0) | (command.columns > params.columns)) & ~is_fence,
             ErrorCode.K: ((command.k == 0) | (command.k > params.k_max)) & ~is_fence,
-            ErrorCode.ROWS: ((command.rows == 0) | (command.rows > params.rows_max)) & is_gemv,
+            ErrorCode.ROWS: ((command.rows == 0) | (command.rows > rows_max)) & is_gemv,
             ErrorCode.ALIGNMENT:
-                (command.source[:low].any() | command.other[:low].any()) & ~is_fence,
+                (command.source[:low].any() | other_address[:low].any()) & ~is_fence,
             ErrorCode.WINDOW: (outside(command.source, source, source_end)
-                               | outside(command.other, other, other_end)) & ~is_fence,
+                               | outside(other_address, other, other_end)) & ~is_fence,
             ErrorCode.NOT_LOADED: ~loaded.all() & is_gemv,
             ErrorCode.OVERLAP: (source < other_end) & (other < source_end) & is_gemv,
         }
@@ -192,6 +206,7 @@ class CommandChecker(wiring.Component):
                     checked.k_atoms.eq(k_atoms),
                     checked.rows.eq(rows),
                     checked.scale_atoms.eq(scale_atoms),
+                    checked.transposed.eq(transposed),
                     checked.source.eq(source),
                     checked.source_atoms.eq(source_atoms),
                     checked.other.eq(other),

@@ -73,7 +73,7 @@ class Fp32Adder(wiring.Component):
         sign_2 = delayed(m, sign_1, 1, "sign")
 
         # Stage 3: normalise, but not below the exponent of the subnormals.
-        zeros = leading_zeros(total)
+        zeros = leading_zeros(m, total, "zeros")
         shift = Signal(5)
         normal = Signal(len(total))
         exponent_3 = Signal(FP32.exponent_bits)

@@ -47,7 +47,10 @@ class Fp32Multiplier(wiring.Component):
         for name, operand in zip("ab", operands, strict=True):
             raw = Signal(FP32.significand_bits, name=f"raw_{name}")
             shift = Signal(range(FP32.significand_bits), name=f"shift_{name}")
-            m.d.comb += [raw.eq(significand(operand)), shift.eq(leading_zeros(raw))]
+            m.d.comb += [
+                raw.eq(significand(operand)),
+                shift.eq(leading_zeros(m, raw, f"zeros_{name}")),
+            ]
             significands.append(registered(m, (raw << shift)[:len(raw)], f"significand_{name}"))
             exponents.append(Mux(operand.exponent.any(), operand.exponent, 1) - shift)
             zeros.append(~raw.any())

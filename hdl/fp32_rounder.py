@@ -51,7 +51,7 @@ class Fp32Rounder(wiring.Component):
         m.d.sync += [sign.eq(value < 0), magnitude.eq(Mux(value < 0, -value, value))]
 
         # Stage 2: normalise, so that the leading one is the top bit.
-        zeros = leading_zeros(magnitude)
+        zeros = leading_zeros(m, magnitude, "zeros")
         significand = Signal(width)
         exponent = Signal(FP32.exponent_bits)
         top_exponent = self.params.lsb_exponent + width - 1 + FP32.bias

@@ -1,16 +1,18 @@
 """Host port: the AXI4 subordinate through which the host reads and writes the memory."""
 
+from dataclasses import dataclass
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from hdl.atom_streams import atom_layout, write_layout
+from hdl.atom_streams import answer_layout, atom_layout, request_layout, write_layout
 from hdl.axi4 import RESPONSE_DECERR, RESPONSE_OKAY, RESPONSE_SLVERR, subordinate_members
-from hdl.burst_beats import burst_beats
+from hdl.burst_beats import Beat, burst_beats
 from hdl.pipeline import flow
 from hdl.skid_buffer import SkidBuffer
-from spec.memory_units import HostPortParams, ReadFault
+from spec.memory_units import Aperture, HostPortParams, ReadFault
 from spec.units import SkidBufferParams
 
 __all__ = ["HostPort"]
@@ -48,11 +50,26 @@ class HostPort(wiring.Component):
     beats are asked for only while there is room for their answers, so that a host that takes no
     read data cannot stop its own writes.
 
+    With ``window`` or ``results`` the highest address bits choose one of the apertures of
+    :class:`spec.memory_units.Aperture`. Only the memory can be written: a beat elsewhere is dropped
+    and its burst answers DECERR.
+
+    - Results: every beat, whatever its address, takes the next atom of ``results``. While there is
+      none it waits if ``producing``, and else answers zero with SLVERR. What comes behind it on R
+      waits with it, and so does the read of a merge.
+    - Codes and scales: the beat goes to ``read`` with its aperture; where ``data`` says that it is
+      ``outside``, it reads as zero with DECERR.
+    - An aperture that was not built is outside the memory.
+
     Members
     -------
     s_mem_axi_* : AXI4 subordinate
-    read : stream of atom numbers
-    data : stream of ``data`` and ``fault``, in the order of ``read``
+    read : stream of atom numbers; with ``window``, of ``index`` and ``aperture``
+    data : stream of ``data`` and ``fault``, with ``window`` also ``outside``, in the order of
+        ``read``
+    results : with ``results``, stream of atoms for the host
+    producing : with ``results``, a command that may still give atoms is queued or under way; it
+        falls only when the last of them has been taken
     write : stream of ``index``, ``data`` and ``strobe``; writes of one atom must take effect in
         order
     written : one per write, in order, when every later read sees it; its payload means nothing
@@ -64,8 +81,12 @@ class HostPort(wiring.Component):
         self.params = params
         super().__init__({
             **subordinate_members(params),
-            "read": Out(stream.Signature(params.index_bits)),
-            "data": In(stream.Signature(atom_layout(params))),
+            "read": Out(stream.Signature(
+                request_layout(params) if params.window else params.index_bits)),
+            "data": In(stream.Signature(
+                answer_layout(params) if params.window else atom_layout(params))),
+            **({"results": In(stream.Signature(params.atom_bits)), "producing": In(1)}
+               if params.results else {}),
             "write": Out(stream.Signature(write_layout(params))),
             "written": In(flow(1)),
         })
@@ -81,9 +102,11 @@ class HostPort(wiring.Component):
         """AR, the requests, and R."""
         params = self.params
         beat = burst_beats(m, self, "ar")
+        place = _Place(params, beat)
 
         # Beats that are not answered, in order, among them the one read of a merge.
-        layout = data.StructLayout({"id": params.ID_BITS, "last": 1, "outside": 1, "merge": 1})
+        layout = data.StructLayout({"id": params.ID_BITS, "last": 1, "outside": 1, "merge": 1,
+                                    **({"result": 1} if params.results else {})})
         m.submodules.asked = asked = SyncFIFOBuffered(
             width=layout.size, depth=params.read_beats + merge.possible)
         entry, head = Signal(layout), data.View(layout, asked.r_data)
@@ -91,36 +114,53 @@ class HostPort(wiring.Component):
         can_ask = ~self.read.valid | self.read.ready
         m.d.comb += [
             merge.granted.eq(merge.wanted & can_ask),
-            beat.take.eq(beat.valid & free & ~merge.granted & (beat.outside | can_ask)),
+            beat.take.eq(beat.valid & free & ~merge.granted & (place.unasked | can_ask)),
             asked.w_en.eq(beat.take | merge.granted),
-            entry.eq(Cat(beat.id, beat.last, beat.outside & ~merge.granted, merge.granted)),
+            entry.eq(Cat(beat.id, beat.last, place.outside & ~merge.granted, merge.granted,
+                         *([place.result & ~merge.granted] if params.results else []))),
             asked.w_data.eq(entry),
         ]
         with m.If(can_ask):
             m.d.sync += [
-                self.read.valid.eq(beat.take & ~beat.outside | merge.granted),
-                self.read.payload.eq(Mux(merge.granted, merge.index, beat.index)),
+                self.read.valid.eq(beat.take & ~place.unasked | merge.granted),
+                (self.read.payload.index if params.window else self.read.payload).eq(
+                    Mux(merge.granted, merge.index, beat.index)),
             ]
+            if params.window:
+                m.d.sync += self.read.payload.aperture.eq(
+                    Mux(merge.granted, Aperture.MEMORY, place.aperture))
 
         # Answers: of the memory, or where there is none.
         answer = data.StructLayout({
             "id": params.ID_BITS, "data": params.atom_bits, "resp": 2, "last": 1})
         atom = self.data.payload
-        response = Mux(head.outside, RESPONSE_DECERR,
+        outside = head.outside | atom.outside if params.window else head.outside
+        response = Mux(outside, RESPONSE_DECERR,
                        Mux(atom.fault == ReadFault.NONE, RESPONSE_OKAY, RESPONSE_SLVERR))
         payload = Signal(answer)
         valid, ready = Signal(), Signal()
+        came, from_memory = self.data.valid, ~head.outside
+        if params.results:
+            result = self._result(m)
+            came, from_memory = Mux(head.result, result.came, came), from_memory & ~head.result
+            m.d.comb += result.take.eq(asked.r_rdy & head.result & ready)
         leaves = self.s_mem_axi_rvalid & self.s_mem_axi_rready
         m.d.comb += [
             payload.id.eq(head.id),
-            payload.data.eq(Mux(head.outside, 0, atom.data)),
+            payload.data.eq(Mux(outside, 0, atom.data)),
             payload.resp.eq(response),
             payload.last.eq(head.last),
-            valid.eq(asked.r_rdy & ~head.merge & (head.outside | self.data.valid)),
+            valid.eq(asked.r_rdy & ~head.merge & (head.outside | came)),
             merge.came.eq(asked.r_rdy & head.merge & self.data.valid),
-            self.data.ready.eq(asked.r_rdy & ~head.outside & (head.merge | ready)),
+            self.data.ready.eq(asked.r_rdy & from_memory & (head.merge | ready)),
             asked.r_en.eq(valid & ready | merge.came),
         ]
+        if params.results:
+            with m.If(head.result):
+                m.d.comb += [
+                    payload.data.eq(Mux(result.there, result.atom, 0)),
+                    payload.resp.eq(Mux(result.there, RESPONSE_OKAY, RESPONSE_SLVERR)),
+                ]
         if merge.possible:
             # A merge's answer must never stand behind one that the host does not take.
             m.submodules.answers = answers = SyncFIFOBuffered(
@@ -147,6 +187,24 @@ class HostPort(wiring.Component):
             self.s_mem_axi_rresp.eq(leaving.resp),
             self.s_mem_axi_rlast.eq(leaving.last),
         ]
+
+    def _result(self, m):
+        """The results that wait for the host, and whether a beat that takes one can be answered."""
+        params = self.params
+        m.submodules.results = waiting = SyncFIFOBuffered(
+            width=params.atom_bits, depth=params.RESULT_ATOMS)
+        result = _Result(there=waiting.r_rdy, atom=waiting.r_data, came=Signal(name="result_came"),
+                         take=Signal(name="result_take"))
+        m.d.comb += [
+            waiting.w_data.eq(self.results.payload),
+            waiting.w_en.eq(self.results.valid),
+            self.results.ready.eq(waiting.w_rdy),
+            waiting.r_en.eq(result.take),
+            # An atom that has been taken is not there at once.
+            result.came.eq(waiting.r_rdy | ~self.producing & ~self.results.valid
+                           & (waiting.level == 0)),
+        ]
+        return result
 
     def _writes(self, m, merge):
         """AW, W, the writes, and B."""
@@ -236,6 +294,39 @@ class HostPort(wiring.Component):
                 self.s_mem_axi_bid.eq(head.id),
                 self.s_mem_axi_bresp.eq(head.resp),
             ]
+
+
+@dataclass(frozen=True)
+class _Result:
+    """The next atom of the results, and whether a beat can be answered, with it or without;
+    ``take`` (to be driven) answers one."""
+
+    there: Signal
+    atom: Signal
+    came: Signal
+    take: Signal
+
+
+class _Place:
+    """Where a read beat goes: to an aperture, a ``result`` or ``outside``; to one of these two it
+    is ``unasked``, and nothing leaves by ``read``."""
+
+    def __init__(self, params: HostPortParams, beat: Beat):
+        self.result, self.outside = Const(0), beat.outside
+        if params.space_bits != params.address_bits:
+            index_bits = params.space_bits - params.offset_bits
+            index, past = beat.index[:index_bits], beat.index[-1]
+            self.aperture = beat.index[index_bits:-1]
+            self.outside = past | (index >= params.memory_atoms)
+            if not params.window:
+                self.outside |= self.aperture[1]
+            results = self.aperture == Aperture.RESULTS
+            if params.results:
+                self.result = results & ~past
+                self.outside = self.outside & ~self.result
+            else:
+                self.outside |= results
+        self.unasked = self.outside | self.result if params.results else self.outside
 
 
 class _Merge:

@@ -1,11 +1,11 @@
 """Region writer: one stream of atoms to regions of memory, one write per atom."""
 
-from amaranth.hdl import Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hdl.atom_streams import write_layout
-from hdl.burst_splitter import region_layout
+from hdl.burst_splitter import write_region_layout
 from hdl.pipeline import flow
 from hdl.skid_buffer import SkidBuffer
 from spec.units import Axi4Params, SkidBufferParams
@@ -14,23 +14,23 @@ __all__ = ["RegionWriter"]
 
 
 class RegionWriter(wiring.Component):
-    """Writes the atoms of a region in ascending order, every byte of them.
+    """Writes the atoms of each region in ascending order, every byte of them.
 
-    :Shapes: a region of at least one atom in, its atoms in; one ``done`` per region, when all its
-        atoms are written.
-    :Timing: one atom per cycle; one region at a time: the next is taken when ``done`` of the last
-        has been given. ``done`` comes in the cycle after the last ``written``. No output follows
-        an input combinationally.
+    :Shapes: regions of at least one atom in, their atoms in; one ``done`` per command, when all
+        atoms up to its ``last`` region are written.
+    :Timing: one atom per cycle, from one region of a command to the next as well; the next command
+        starts when ``done`` has been given. ``done`` comes in the cycle after the last
+        ``written``. No output follows an input combinationally.
     :Errors: a one in any ``written`` sets ``done.payload``. A ``written`` that never comes waits
         for ever; not detected.
 
     Members
     -------
-    i : stream of regions
+    i : stream of regions, ``last`` with the last one of a command
     data : stream of atoms
     write : stream of writes, ``index``, ``data`` and ``strobe``
     written : stream of one bit per write, in order, whether it failed; always ready
-    done : stream of one bit per region, whether a write failed; always ready
+    done : stream of one bit per command, whether a write failed; always ready
     """
 
     def __init__(self, params: Axi4Params):
@@ -38,7 +38,7 @@ class RegionWriter(wiring.Component):
             raise TypeError(f"RegionWriter needs Axi4Params, not {params!r}")
         self.params = params
         super().__init__({
-            "i": In(stream.Signature(region_layout(params))),
+            "i": In(stream.Signature(write_region_layout(params))),
             "data": In(stream.Signature(params.atom_bits)),
             "write": Out(stream.Signature(write_layout(params))),
             "written": In(flow(1)),
@@ -51,35 +51,41 @@ class RegionWriter(wiring.Component):
         m.submodules.skid = skid = SkidBuffer(SkidBufferParams(bits=params.atom_bits))
         wiring.connect(m, wiring.flipped(self.data), skid.i)
 
-        active, failed = Signal(), Signal()
+        layout = write_region_layout(params)
+        m.submodules.regions = regions = SkidBuffer(SkidBufferParams(bits=layout.size))
+        m.d.comb += [
+            regions.i.payload.eq(self.i.payload),
+            regions.i.valid.eq(self.i.valid),
+            self.i.ready.eq(regions.i.ready),
+        ]
+        region = data.View(layout, regions.o.payload)
+
+        # `closing`: the last region of the command has begun.
+        closing, failed = Signal(), Signal()
         index = Signal(params.index_bits)
         unsent, unwritten = Signal(params.count_bits), Signal(params.count_bits)
-        sending = unsent.any()
+        sending, sent, begin = unsent.any(), Signal(), Signal()
         m.d.comb += [
-            self.i.ready.eq(~active),
+            sent.eq(self.write.valid & self.write.ready),
+            begin.eq(regions.o.valid & ~closing & (~sending | sent & (unsent == 1))),
+            regions.o.ready.eq(begin),
             self.write.valid.eq(skid.o.valid & sending),
             self.write.payload.index.eq(index),
             self.write.payload.data.eq(skid.o.payload),
             self.write.payload.strobe.eq(-1),
             skid.o.ready.eq(self.write.ready & sending),
-            self.done.valid.eq(active & ~unwritten.any()),
+            self.done.valid.eq(closing & ~unwritten.any()),
             self.done.payload.eq(failed),
         ]
-        with m.If(self.write.valid & self.write.ready):
+        m.d.sync += unwritten.eq(
+            unwritten + Mux(begin, region.atoms, 0) - self.written.valid)
+        with m.If(begin):
+            m.d.sync += [
+                closing.eq(region.last), index.eq(region.index), unsent.eq(region.atoms)]
+        with m.Elif(sent):
             m.d.sync += [index.eq(index + 1), unsent.eq(unsent - 1)]
-        with m.If(self.written.valid):
-            m.d.sync += [
-                unwritten.eq(unwritten - 1),
-                failed.eq(failed | self.written.payload),
-            ]
         with m.If(self.done.valid):
-            m.d.sync += active.eq(0)
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [
-                active.eq(1),
-                failed.eq(0),
-                index.eq(self.i.payload.index),
-                unsent.eq(self.i.payload.atoms),
-                unwritten.eq(self.i.payload.atoms),
-            ]
+            m.d.sync += [closing.eq(0), failed.eq(0)]
+        with m.Elif(self.written.valid):
+            m.d.sync += failed.eq(failed | self.written.payload)
         return m

@@ -2,11 +2,12 @@
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hdl.fp32 import ZERO, fp32_layout
 from hdl.fp32_adder import Fp32Adder
-from hdl.pipeline import delayed, flow
+from hdl.pipeline import delayed, flow, registered
 from spec.formats import FP32
 from spec.units import Fp32AdderParams, RowAccumulatorParams
 
@@ -50,12 +51,20 @@ class RowAccumulator(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        latency = Fp32AdderParams.LATENCY
         m.submodules.adder = adder = Fp32Adder(Fp32AdderParams())
+        last_out = delayed(m, self.i.payload.row.last, self.params.LATENCY, "last")
+        (self._memory if self.params.in_memory else self._flops)(m, adder)
+        m.d.comb += [
+            self.o.valid.eq(adder.o.valid & last_out),
+            self.o.payload.eq(adder.o.payload),
+        ]
+        return m
+
+    def _flops(self, m, adder):
+        """Few sums."""
         row = self.i.payload.row
         sums = [Signal(FP32.bits, name=f"sum_{slot}") for slot in range(self.params.rows)]
-        slot_out = delayed(m, row.slot, latency, "slot")
-        last_out = delayed(m, row.last, latency, "last")
+        slot_out = delayed(m, row.slot, Fp32AdderParams.LATENCY, "slot")
 
         # A sum that leaves the adder in this very cycle is taken from there.
         chosen = Signal(FP32.bits)
@@ -69,7 +78,23 @@ class RowAccumulator(wiring.Component):
             adder.i.valid.eq(self.i.valid),
             adder.i.payload.a.eq(Mux(row.first, ZERO, chosen)),
             adder.i.payload.b.eq(self.i.payload.term),
-            self.o.valid.eq(adder.o.valid & last_out),
-            self.o.payload.eq(adder.o.payload),
         ]
-        return m
+
+    def _memory(self, m, adder):
+        """Many sums."""
+        m.submodules.sums = sums = Memory(shape=FP32.bits, depth=self.params.rows, init=[])
+        write = sums.write_port()
+        read = sums.read_port(transparent_for=[write])
+        slot = registered(m, self.i.payload.row.slot, "slot")
+        slot_out = delayed(m, slot, Fp32AdderParams.LATENCY, "slot_out")
+        here = adder.o.valid & (slot_out == slot)
+        m.d.comb += [
+            read.addr.eq(self.i.payload.row.slot),
+            write.addr.eq(slot_out),
+            write.data.eq(adder.o.payload),
+            write.en.eq(adder.o.valid),
+            adder.i.valid.eq(registered(m, self.i.valid, "valid")),
+            adder.i.payload.a.eq(Mux(registered(m, self.i.payload.row.first, "first"), ZERO,
+                                     Mux(here, adder.o.payload, read.data))),
+            adder.i.payload.b.eq(registered(m, self.i.payload.term.as_value(), "term")),
+        ]

@@ -5,15 +5,15 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hdl.atom_streams import atom_layout
-from hdl.burst_splitter import region_layout
+from hdl.burst_splitter import region_layout, write_region_layout
 from hdl.command_checker import ERROR_BITS, checked_layout
 from hdl.pipeline import flow
 from hdl.row_accumulator import row_layout
 from spec.commands import ErrorCode, Opcode
 from spec.memory_units import FAULT_BITS, ReadFault
-from spec.units import SequencerParams
+from spec.units import Fp32AdderParams, SequencerParams
 
-__all__ = ["Sequencer", "beat_layout", "ended_layout"]
+__all__ = ["Sequencer", "beat_layout", "ended_layout", "fault_code"]
 
 
 def beat_layout(params: SequencerParams) -> data.StructLayout:
@@ -34,6 +34,14 @@ def ended_layout() -> data.StructLayout:
     return data.StructLayout({"tag": 16, "error": ERROR_BITS, "fence": 1})
 
 
+def fault_code(fault, otherwise, response):
+    """The error code of a fault, that of RESPONSE given, and ``otherwise`` where there is none."""
+    for kind, code in ((ReadFault.RESPONSE, response), (ReadFault.UNCORRECTABLE, ErrorCode.ECC),
+                       (ReadFault.TIMEOUT, ErrorCode.TIMEOUT)):
+        otherwise = Mux(fault == kind, Const(code, ERROR_BITS), otherwise)
+    return otherwise
+
+
 class Sequencer(wiring.Component):
     """Turns commands into requests to memory, and the atoms that come into writes and beats.
 
@@ -52,6 +60,7 @@ class Sequencer(wiring.Component):
     Members
     -------
     command : stream of checked commands
+    given : the atoms of what is on ``command`` come without being read
     read, write : streams of regions
     atoms : stream of atoms read
     written : stream of the writer's ends, a :class:`spec.memory_units.ReadFault` each, always ready
@@ -73,8 +82,9 @@ class Sequencer(wiring.Component):
         column = range(checker.columns) if checker.columns > 1 else 1
         super().__init__({
             "command": In(stream.Signature(checked_layout(checker))),
+            "given": In(1),
             "read": Out(stream.Signature(region_layout(memory))),
-            "write": Out(stream.Signature(region_layout(memory))),
+            "write": Out(stream.Signature(write_region_layout(memory))),
             "atoms": In(stream.Signature(atom_layout(memory))),
             "written": In(flow(FAULT_BITS)),
             "pack": Out(stream.Signature(data.StructLayout({
@@ -124,6 +134,7 @@ class Sequencer(wiring.Component):
             self.write.valid.eq(write_results),
             self.write.payload.index.eq(command.other),
             self.write.payload.atoms.eq(command.other_atoms),
+            self.write.payload.last.eq(1),
             self.pack.valid.eq(pack_results),
             self.pack.payload.rows.eq(command.rows),
             self.pack.payload.columns.eq(command.columns),
@@ -146,15 +157,27 @@ class Sequencer(wiring.Component):
         beat = Signal(range(max(2, params.group_beats)))
         slot = Signal(params.slot_bits)
         group = Signal(range(max(2, checker.groups_max + 1)))
-        strip = Signal(range(max(2, params.strips_per_block)))
+        transposed = command.transposed if checker.transposed else Const(0)
+        # By transposed weights, a strip is a block, and the strips are counted to find its scale.
+        strips = params.strips_per_block
+        if checker.transposed:
+            strips = max(strips, checker.scales_per_atom)
+        strip = Signal(range(max(2, strips)))
         rows_left = Signal(checker.rows_bits)
+        last_slot, strip_rows = Const(checker.rows_per_strip - 1), Const(checker.rows_per_strip)
+        strips_end = strip == params.strips_per_block - 1
+        if checker.transposed:
+            block = checker.rows_per_block
+            strip_rows = Mux(transposed, block, strip_rows)
+            last_slot = Mux(transposed, Mux(rows_left < block, rows_left, block) - 1, last_slot)
+            strips_end = Mux(transposed, strip == checker.scales_per_atom - 1, strips_end)
 
         row_end = address == command.k_atoms - 1
         group_end = row_end | (beat == params.group_beats - 1)
-        strip_end = row_end & (slot == checker.rows_per_strip - 1)
-        block_end = strip_end & (strip == params.strips_per_block - 1)
-        command_end = strip_end & (rows_left <= checker.rows_per_strip)
-        scales_end = address == command.scale_atoms - 1
+        strip_end = row_end & (slot == last_slot)
+        block_end = strip_end & strips_end
+        command_end = strip_end & (rows_left <= strip_rows)
+        scales_end = transposed | (address == command.scale_atoms - 1)
 
         # Room for results: one less with each row that ends, one more with each that leaves.
         ends_row = Signal()
@@ -164,6 +187,15 @@ class Sequencer(wiring.Component):
         m.d.sync += room.eq(room + self.released - (take & ends_row))
         held = ends_row & (room == 0)
 
+        if checker.transposed:
+            # A block of few rows must not follow so soon that its sums are not there yet.
+            settle = Signal(range(Fp32AdderParams.LATENCY))
+            settled = settle == 0
+            with m.If(take & group_end & (last_slot < Fp32AdderParams.LATENCY - 1)):
+                m.d.sync += settle.eq(Fp32AdderParams.LATENCY - 1)
+            with m.Elif(~settled):
+                m.d.sync += settle.eq(settle - 1)
+            held = held | transposed & ~weights_phase & ~settled
         m.d.comb += [
             take.eq(streaming & self.atoms.valid & ~held),
             self.atoms.ready.eq(streaming & ~held),
@@ -180,11 +212,14 @@ class Sequencer(wiring.Component):
         # A strip that spans several rows of scales picks by the row's number in the strip.
         scale_row_bits = (checker.scale_rows - 1).bit_length()
         weight_scale = Cat(slot[params.slot_bits - scale_row_bits:], group)
+        if checker.transposed:
+            weight_scale = Mux(transposed, strip, group)
         beats = self.beats.payload
         m.d.comb += [
             beats.weights.eq(atom),
             beats.address.eq(address),
-            beats.weight_scale.eq(weight_scale if scale_row_bits else group),
+            beats.weight_scale.eq(
+                weight_scale if scale_row_bits or checker.transposed else group),
             beats.activation_scale.eq(group),
             beats.first.eq(beat == 0),
             beats.last.eq(group_end),
@@ -198,7 +233,7 @@ class Sequencer(wiring.Component):
             self.activation_scales.payload.address.eq(address),
             self.activation_scales.payload.column.eq(command.columns),
             self.weight_scales.payload.atom.eq(atom),
-            self.weight_scales.payload.address.eq(address),
+            self.weight_scales.payload.address.eq(Mux(transposed, 0, address)),
         ]
 
         with m.FSM() as fsm:
@@ -216,11 +251,12 @@ class Sequencer(wiring.Component):
                     m.next = "END"
                     with m.If(self.command.payload.error == ErrorCode.NONE):
                         with m.If(self.command.payload.opcode == Opcode.LOAD):
-                            m.d.sync += [read_source.eq(1), read_other.eq(1)]
+                            m.d.sync += [read_source.eq(~self.given), read_other.eq(~self.given)]
                             m.next = "LOAD_CODES"
                         with m.Elif(self.command.payload.opcode == Opcode.GEMV):
                             m.d.sync += [
-                                read_source.eq(1), write_results.eq(1), pack_results.eq(1)]
+                                read_source.eq(~self.given), write_results.eq(1),
+                                pack_results.eq(1)]
                             m.next = "GEMV_SCALES"
 
             for state, buffer, end, following in (
@@ -230,7 +266,9 @@ class Sequencer(wiring.Component):
                 with m.State(state):
                     m.d.comb += [streaming.eq(1), buffer.valid.eq(take)]
                     with m.If(take):
-                        m.d.sync += address.eq(Mux(end, 0, address + 1))
+                        # By transposed weights, the address is that of the group.
+                        m.d.sync += address.eq(
+                            Mux(transposed, address, Mux(end, 0, address + 1)))
                         with m.If(end):
                             m.next = following
             with m.State("GEMV_WEIGHTS"):
@@ -240,14 +278,17 @@ class Sequencer(wiring.Component):
                     m.d.sync += [address.eq(address + 1), beat.eq(beat + 1)]
                     with m.If(group_end):
                         m.d.sync += [beat.eq(0), slot.eq(slot + 1)]
-                        with m.If(slot == checker.rows_per_strip - 1):
-                            m.d.sync += [group_base.eq(address + 1), group.eq(group + 1)]
+                        with m.If(slot == last_slot):
+                            m.d.sync += [slot.eq(0), group_base.eq(address + 1),
+                                         group.eq(group + 1)]
+                            with m.If(transposed):
+                                m.next = "GEMV_SCALES"
                         with m.Else():
                             m.d.sync += address.eq(group_base)
                     with m.If(strip_end):
                         m.d.sync += [
                             address.eq(0), group_base.eq(0), group.eq(0),
-                            rows_left.eq(rows_left - checker.rows_per_strip),
+                            rows_left.eq(rows_left - strip_rows),
                             strip.eq(Mux(block_end, 0, strip + 1)),
                         ]
                     with m.If(command_end):
@@ -266,21 +307,13 @@ class Sequencer(wiring.Component):
                               & (command.opcode == Opcode.LOAD)):
                         m.d.sync += self.loaded[column].eq(Mux(read_fault.any(), 0, command.k))
 
-        def error_code(fault, otherwise, response):
-            """The code of a fault, and another value when there is none."""
-            for kind, code in ((ReadFault.RESPONSE, response),
-                               (ReadFault.UNCORRECTABLE, ErrorCode.ECC),
-                               (ReadFault.TIMEOUT, ErrorCode.TIMEOUT)):
-                otherwise = Mux(fault == kind, Const(code, ERROR_BITS), otherwise)
-            return otherwise
-
         m.d.comb += [
             self.busy.eq(~fsm.ongoing("IDLE")),
             self.ended.payload.tag.eq(command.tag),
             self.ended.payload.fence.eq(
                 (command.opcode == Opcode.FENCE) & (command.error == ErrorCode.NONE)),
-            self.ended.payload.error.eq(error_code(
-                read_fault, error_code(write_fault, command.error, ErrorCode.WRITE),
+            self.ended.payload.error.eq(fault_code(
+                read_fault, fault_code(write_fault, command.error, ErrorCode.WRITE),
                 ErrorCode.READ)),
         ]
         return m

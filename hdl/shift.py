@@ -5,7 +5,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal
 __all__ = ["leading_zeros", "shifted_right_sticky"]
 
 
-def leading_zeros(value):
+def leading_zeros(m: Module, value, name: str):
     """Return the number of zeros above the leading one of ``value``, as a binary tree.
 
     For a value of zero the result means nothing.
@@ -14,19 +14,26 @@ def leading_zeros(value):
     levels = (width - 1).bit_length()
     # Filled up below with ones: the padding never adds a zero above the leading one.
     filled = Cat(Const(-1, (1 << levels) - width), value)
-
-    def count(bits):
-        if len(bits) == 1:
-            return ~bits[0], None
-        half = len(bits) // 2
-        high_empty, high = count(bits[half:])
-        low_empty, low = count(bits[:half])
-        below = None if high is None else Mux(high_empty, low, high)
-        zeros = high_empty if below is None else Cat(below, high_empty)
-        return high_empty & low_empty, zeros
-
-    zeros = count(filled)[1]
-    return Const(0, 1) if zeros is None else zeros
+    empty = Signal(len(filled), name=f"{name}_empty_0")
+    m.d.comb += empty.eq(~filled)
+    zeros = Const(0, 1)
+    for level in range(1, levels + 1):
+        # Pairs of the nodes below: whether both are empty, and their zeros in ``level`` bits each.
+        pairs = range(len(empty) // 2)
+        counts = []
+        for pair in pairs:
+            high_empty = empty[2 * pair + 1]
+            if level > 1:
+                low, high = (zeros.word_select(2 * pair + side, level - 1) for side in range(2))
+                counts.append(Mux(high_empty, low, high))
+            counts.append(high_empty)
+        zeros = Signal(level * len(pairs), name=f"{name}_{level}")
+        m.d.comb += zeros.eq(Cat(*counts))
+        if level < levels:
+            both = Signal(len(pairs), name=f"{name}_empty_{level}")
+            m.d.comb += both.eq(empty[::2] & empty[1::2])
+            empty = both
+    return zeros
 
 
 def shifted_right_sticky(m: Module, value, count, name: str):

@@ -1,5 +1,8 @@
 """The tile: registers, sequencer, memory side, buffers and columns, wired together."""
 
+from dataclasses import dataclass
+from typing import Any
+
 from amaranth.hdl import Cat, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
@@ -8,6 +11,7 @@ from hdl.activation_buffer import ActivationBuffer
 from hdl.axi4 import lite_members, read_members, subordinate_members, write_members
 from hdl.axi4_reader import Axi4Reader
 from hdl.axi4_writer import Axi4Writer
+from hdl.cast_window import CastWindow
 from hdl.column import Column
 from hdl.command_checker import CommandChecker
 from hdl.decoder import Decoder
@@ -22,6 +26,7 @@ from hdl.register_file import RegisterFile
 from hdl.result_packer import ResultPacker
 from hdl.scale_buffer import ScaleBuffer
 from hdl.sequencer import Sequencer
+from hdl.tensor_unit import TensorUnit
 from spec.registers import REGISTER_ADDRESS_BITS
 from spec.tile import Tile as TileRecord
 
@@ -32,6 +37,18 @@ def _native_members(params: TileRecord) -> dict:
     controller = params.memory_controller
     return {**command_members(controller), **data_members(controller),
             **subordinate_members(params.host_port)}
+
+
+@dataclass(frozen=True)
+class MemoryPort:
+    """Streams towards the memory: regions to read and their atoms, regions to write, their data
+    and their ends."""
+
+    read: Any
+    atoms: Any
+    write: Any
+    data: Any
+    written: Any
 
 
 class Tile(wiring.Component):
@@ -73,32 +90,63 @@ class Tile(wiring.Component):
         m.submodules.result_packer = packer = ResultPacker(params.result_packer)
         self._connect_ports(m, registers)
 
-        # Commands.
-        wiring.connect(m, registers.commands, checker.i)
-        wiring.connect(m, checker.o, sequencer.command)
-        wiring.connect(m, sequencer.ended, registers.ended)
         m.d.comb += [
             checker.window_base.eq(registers.window_base),
             checker.window_limit.eq(registers.window_limit),
             checker.loaded.eq(sequencer.loaded),
-            checker.hold.eq(sequencer.busy),
         ]
+        counted = (sequencer.atom_read, sequencer.stall_memory, sequencer.stall_result)
+        tensors = None
+        if params.tensor_engine is None:
+            port = MemoryPort(sequencer.read, sequencer.atoms, sequencer.write, packer.o,
+                              sequencer.written)
+            wiring.connect(m, registers.commands, checker.i)
+            wiring.connect(m, checker.o, sequencer.command)
+            wiring.connect(m, sequencer.ended, registers.ended)
+            busy = checker.busy | sequencer.busy
+            m.d.comb += checker.hold.eq(sequencer.busy)
+        else:
+            m.submodules.tensor_unit = tensors = TensorUnit(
+                params.tensor_engine, params.command_checker)
+            port = MemoryPort(tensors.read, tensors.atoms, tensors.write, tensors.data,
+                              tensors.written)
+            self._tensors(m, tensors, registers, checker, sequencer, packer)
+            busy = tensors.busy
+            counted = tuple(event & ~tensors.loading | tensors.events[place]
+                            for place, event in enumerate(counted))
 
-        # Memory.
         memory = self._native_memory if params.native else self._axi4_memory
-        memory(m, registers, sequencer, packer)
+        memory(m, registers, port, tensors)
         wiring.connect(m, sequencer.pack, packer.command)
-        busy = checker.busy | sequencer.busy
         m.d.comb += [
             sequencer.released.eq(packer.released),
             registers.busy.eq(busy),
             registers.events.eq(Cat(
-                busy, sequencer.atom_read, packer.o.valid & packer.o.ready,
-                sequencer.stall_memory, sequencer.stall_result)),
+                busy, counted[0], port.data.valid & port.data.ready, *counted[1:])),
         ]
 
         self._columns(m, sequencer, packer)
         return m
+
+    def _tensors(self, m, tensors, registers, checker, sequencer, packer):
+        """What executes commands on whole tensors, between all else and the memory."""
+        for first, second in (
+                (registers.commands, tensors.commands), (tensors.plain, checker.i),
+                (checker.o, tensors.checked), (tensors.execute, sequencer.command),
+                (sequencer.read, tensors.sequencer_read),
+                (tensors.sequencer_atoms, sequencer.atoms),
+                (sequencer.write, tensors.sequencer_write), (packer.o, tensors.sequencer_data),
+                (tensors.sequencer_written, sequencer.written),
+                (sequencer.ended, tensors.sequencer_ended), (tensors.ended, registers.ended)):
+            wiring.connect(m, first, second)
+        m.d.comb += [
+            tensors.window_base.eq(registers.window_base),
+            tensors.window_limit.eq(registers.window_limit),
+            tensors.checker_busy.eq(checker.busy),
+            tensors.sequencer_busy.eq(sequencer.busy),
+            checker.hold.eq(tensors.hold),
+            sequencer.given.eq(tensors.given),
+        ]
 
     def _connect_ports(self, m, *units):
         """Join each bus port of the tile to the unit that has a port of that name."""
@@ -108,18 +156,18 @@ class Tile(wiring.Component):
                     inner, outer = getattr(unit, name), getattr(self, name)
                     m.d.comb += outer.eq(inner) if member.flow is Out else inner.eq(outer)
 
-    def _axi4_memory(self, m, registers, sequencer, packer):
+    def _axi4_memory(self, m, registers, port, tensors):
         """An AXI4 manager."""
         m.submodules.axi4_reader = reader = Axi4Reader(self.params.axi4)
         m.submodules.axi4_writer = writer = Axi4Writer(self.params.axi4)
         self._connect_ports(m, reader, writer)
-        wiring.connect(m, sequencer.read, reader.i)
-        wiring.connect(m, reader.o, sequencer.atoms)
-        wiring.connect(m, sequencer.write, writer.i)
-        wiring.connect(m, writer.done, sequencer.written)
-        wiring.connect(m, packer.o, writer.data)
+        wiring.connect(m, port.read, reader.i)
+        wiring.connect(m, reader.o, port.atoms)
+        wiring.connect(m, port.write, writer.i)
+        wiring.connect(m, writer.done, port.written)
+        wiring.connect(m, port.data, writer.data)
 
-    def _native_memory(self, m, registers, sequencer, packer):
+    def _native_memory(self, m, registers, port, tensors):
         """The controller of the pseudo-channel, which the host shares."""
         params = self.params
         m.submodules.region_reader = reader = RegionReader(params.axi4)
@@ -129,25 +177,55 @@ class Tile(wiring.Component):
         self._connect_ports(m, controller, host)
         inline = params.memory_controller.ecc_inline
         memory = self._inline_ecc(m, controller) if inline else controller
-        wiring.connect(m, sequencer.read, reader.i)
+        wiring.connect(m, port.read, reader.i)
         wiring.connect(m, reader.request, memory.tile_read)
-        wiring.connect(m, memory.tile_data, sequencer.atoms)
-        wiring.connect(m, sequencer.write, writer.i)
-        wiring.connect(m, packer.o, writer.data)
+        wiring.connect(m, memory.tile_data, port.atoms)
+        wiring.connect(m, port.write, writer.i)
+        wiring.connect(m, port.data, writer.data)
         wiring.connect(m, writer.write, memory.tile_write)
         wiring.connect(m, memory.tile_written, writer.written)
-        wiring.connect(m, host.read, memory.host_read)
-        wiring.connect(m, memory.host_data, host.data)
+        if params.cast_window is None:
+            wiring.connect(m, host.read, memory.host_read)
+            wiring.connect(m, memory.host_data, host.data)
+        else:
+            self._cast_window(m, host, memory, tensors)
+        if params.host_port.results:
+            wiring.connect(m, tensors.results, host.results)
+            m.d.comb += host.producing.eq(registers.commands.valid | tensors.busy)
         wiring.connect(m, host.write, memory.host_write)
         wiring.connect(m, memory.host_written, host.written)
         wrong = memory.uncorrectable
         m.d.comb += [
             # A native write has no answer that could be a fault.
-            sequencer.written.valid.eq(writer.done.valid),
+            port.written.valid.eq(writer.done.valid),
             registers.corrected.eq(memory.corrected),
             registers.uncorrectable.valid.eq(wrong.valid),
             registers.uncorrectable.payload.eq(wrong.payload << params.axi4.offset_bits),
         ]
+
+    def _cast_window(self, m, host, memory, tensors):
+        """What makes codes and scales of the BF16 that the host reads."""
+        m.submodules.cast_window = window = CastWindow(self.params.cast_window)
+        wiring.connect(m, host.read, window.read)
+        wiring.connect(m, window.data, host.data)
+        wiring.connect(m, window.memory_read, memory.host_read)
+        wiring.connect(m, memory.host_data, window.memory_data)
+        mapped = tensors.mapped
+        m.d.comb += [
+            window.mapped.eq(registered(m, tensors.map, "mapped")),
+            window.window.source.eq(mapped.source),
+            window.window.elements.eq(mapped.k),
+            window.window.target.eq(mapped.target_format),
+            window.window.rule.eq(mapped.rule),
+            window.window.group.eq(mapped.group),
+        ]
+        for who in ("host", "tile"):
+            write, written = getattr(memory, f"{who}_write"), getattr(memory, f"{who}_written")
+            m.d.comb += [
+                getattr(window, f"{who}_write").valid.eq(write.valid & write.ready),
+                getattr(window, f"{who}_write").payload.eq(write.payload.index),
+                getattr(window, f"{who}_written").valid.eq(written.valid),
+            ]
 
     def _inline_ecc(self, m, controller):
         """What makes and checks the check bits that the controller does not see."""
