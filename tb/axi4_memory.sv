@@ -5,7 +5,8 @@ module axi4_memory #(
     parameter int ADDRESS_BITS = 34,
     parameter int ATOM_BITS = 256,
     parameter int LATENCY = 64,
-    parameter int READS = 64
+    parameter int READS = 64,
+    parameter int WRITES = 16
 ) (
     input  logic                    clk,
     input  logic                    rst,
@@ -87,34 +88,47 @@ module axi4_memory #(
         end
     end
 
-    // Writes: one burst at a time; its address is taken with or before its first beat.
-    logic            write_active;
-    longint unsigned write_index;
+    // Writes: the addresses of bursts wait in a ring for their beats, which may come with their
+    // address and then one per cycle, from one burst to the next as well.
+    longint unsigned write_index [WRITES];
+    int unsigned     write_head, write_tail, write_count, responses;
+    longint unsigned write_beat;
     logic            write_failed;
-    assign awready = !write_active && !bvalid;
-    assign wready  = write_active;
+    logic [1:0]      response [WRITES];
+    int unsigned     response_head, response_tail;
+    wire             asked  = awvalid && awready;
+    wire             beat   = wvalid && wready;
+    assign awready = write_count + responses < WRITES;
+    assign wready  = write_count != 0 || asked;
+    assign bvalid  = responses != 0;
+    assign bresp   = response[response_head];
 
     always_ff @(posedge clk) begin
         if (rst) begin
-            write_active <= 0; bvalid <= 0;
+            write_head <= 0; write_tail <= 0; write_count <= 0; write_beat <= 0; write_failed <= 0;
+            response_head <= 0; response_tail <= 0; responses <= 0;
         end else begin
-            if (bready) bvalid <= 0;
-            if (awvalid && awready) begin
-                write_active <= 1;
-                write_failed <= 0;
-                write_index  <= 64'(awaddr >> OFFSET_BITS);
+            if (asked) begin
+                write_index[write_tail] <= 64'(awaddr >> OFFSET_BITS);
+                write_tail <= (write_tail + 1) % WRITES;
             end
-            if (wvalid && wready) begin
-                logic failed;
-                failed = write_failed | (memory_write(write_index, ATOM_BITS / 8, 512'(wdata)) == 0);
-                write_failed <= failed;
-                write_index  <= write_index + 1;
+            if (beat) begin
+                longint unsigned first;
+                logic            failed;
+                first  = write_count != 0 ? write_index[write_head] : 64'(awaddr >> OFFSET_BITS);
+                failed = write_failed
+                    | (memory_write(first + write_beat, ATOM_BITS / 8, 512'(wdata)) == 0);
+                write_failed <= failed && !wlast;
+                write_beat   <= wlast ? 0 : write_beat + 1;
                 if (wlast) begin
-                    write_active <= 0;
-                    bvalid <= 1;
-                    bresp  <= failed ? 2'b10 : 2'b00;
+                    write_head <= (write_head + 1) % WRITES;
+                    response[response_tail] <= failed ? 2'b10 : 2'b00;
+                    response_tail <= (response_tail + 1) % WRITES;
                 end
             end
+            if (bvalid && bready) response_head <= (response_head + 1) % WRITES;
+            write_count <= write_count + 32'(asked) - 32'(beat && wlast);
+            responses   <= responses + 32'(beat && wlast) - 32'(bvalid && bready);
         end
     end
 endmodule

@@ -8,12 +8,12 @@ from spec.memory_units import ReadFault
 from spec.units import Axi4Params
 from tb.axi import ADDRESS_FIELDS, Watch, quiet, write_bus
 from tb.bench import Bench, Scoreboard, params_from_environment
-from tb.burst_splitter import pack_region, random_region
+from tb.burst_splitter import pack_write_region, random_region
 from tb.buses import pauses
 from tb.structure import check_registered
 
 __all__ = ["errors", "late_addresses", "most_outstanding", "one_atom_per_cycle",
-           "random_regions", "registered", "timeouts"]
+           "random_regions", "registered", "short_regions", "timeouts"]
 
 PAGE = 4096
 
@@ -64,6 +64,7 @@ class _Writing:
         self.answers_due = []
         self.given_up = []
         self.most = 0
+        self.failed = False
 
     def _offered(self, request):
         """A burst is asked for: it must be the next, and all its atoms must be here."""
@@ -90,7 +91,7 @@ class _Writing:
         assert beat["last"] == (self.left == 0), "wlast is not on the last beat of its burst"
 
     def _done(self, fault):
-        """A region ended: all its responses must have come, and none of the next; or it was given
+        """A command ended: all its responses must have come, and none of the next; or it was given
         up."""
         if fault == ReadFault.TIMEOUT:
             self._give_up()
@@ -98,7 +99,7 @@ class _Writing:
         self.done.check(fault)
 
     def _give_up(self):
-        """The only region expected was given up: all its atoms are taken, and its bursts that were
+        """The only command expected was given up: all its atoms are taken, and its bursts that were
         not asked for must never be. What it leaves in memory is not known."""
         assert len(self.answers_due) == 1 and not self.data.items, "given up before its atoms came"
         unasked = len(self.bursts.expected)
@@ -118,10 +119,11 @@ class _Writing:
             self.memory.write(base, self.pages[base])
         return self.pages[base]
 
-    def send(self, index, atoms, errors=0.0):
-        """Write a region; a share of its bursts is answered with an error."""
+    def send(self, index, atoms, errors=0.0, last=True):
+        """Write a region, the ``last`` of its command or not; a share of its bursts is answered
+        with an error."""
         params, rng = self.params, self.bench.rng
-        self.regions.send(pack_region(index, atoms, params))
+        self.regions.send(pack_write_region(index, atoms, params, last))
         size = params.atom_bits // 8
         for atom in range(index, index + atoms):
             data = rng.randbytes(size)
@@ -132,17 +134,19 @@ class _Writing:
         for border in (index - 1, index + atoms):
             if 0 <= border < 1 << params.index_bits:
                 self._page(border * size)
-        failed = False
         bursts = burst_splitter(index, atoms, params)
         for first, beats in bursts:
             self.bursts.expect((first * size, beats), f"{atoms} atoms from {index}")
             if rng.random() < errors:
                 self.memory.responses[first * size] = rng.choice((AxiResp.SLVERR, AxiResp.DECERR))
-            failed |= first * size in self.memory.responses
+            self.failed |= first * size in self.memory.responses
         self.bursts_sent += len(bursts)
+        if not last:
+            return
         self.answers_due.append(self.bursts_sent)
-        fault = ReadFault.RESPONSE if failed else ReadFault.NONE
-        self.done.expect(int(fault), f"{atoms} atoms from {index}")
+        fault = ReadFault.RESPONSE if self.failed else ReadFault.NONE
+        self.done.expect(int(fault), f"last {atoms} atoms from {index}")
+        self.failed = False
 
     async def steps(self, cycles):
         """Go through cycles in which nothing need move."""
@@ -155,9 +159,9 @@ class _Writing:
         while self.done.expected:
             await self.steps(1)
 
-    async def end(self, regions):
+    async def end(self, commands):
         """Wait for everything, and compare all memory that was touched or could have been."""
-        await self.bench.drain(at_least=regions)
+        await self.bench.drain(at_least=commands)
         assert len(self.answers.taken) == len(self.requests.taken) and not self.left
         for base, expected in self.pages.items():
             assert self.memory.read(base, PAGE) == expected, f"memory differs in page {base:#x}"
@@ -167,12 +171,12 @@ class _Writing:
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 @cocotb.parametrize(idle=[0.0, 0.6], memory_stall=[0.0, 0.5])
 async def random_regions(dut, idle, memory_stall):
-    """Random regions, waits on every channel: memory, bursts, their number and the ends."""
+    """Random commands, waits on every channel: memory, bursts, their number and the ends."""
     writing = _Writing(dut, idle, memory_stall)
-    for _ in range(30):
-        writing.send(*random_region(writing.bench.rng, writing.params, 60))
+    for place in range(40):
+        writing.send(*random_region(writing.bench.rng, writing.params, 60), last=place % 4 != 0)
     await writing.bench.start()
-    await writing.end(regions=30)
+    await writing.end(commands=30)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
@@ -185,12 +189,12 @@ async def late_addresses(dut):
     for _ in range(20):
         writing.send(*random_region(rng, writing.params, 40))
     await writing.bench.start()
-    await writing.end(regions=20)
+    await writing.end(commands=20)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def errors(dut):
-    """SLVERR and DECERR of any burst are reported with its region, and not with the next."""
+    """SLVERR and DECERR of any burst are reported with its command, and not with the next."""
     writing = _Writing(dut, 0.1, 0.2)
     for place in range(40):
         index, atoms = random_region(writing.bench.rng, writing.params, 60)
@@ -199,7 +203,7 @@ async def errors(dut):
         if not place:
             await writing.bench.start()
         await writing.bench.drain(at_least=place + 1, quiet=0)
-    await writing.end(regions=40)
+    await writing.end(commands=40)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
@@ -215,7 +219,7 @@ async def most_outstanding(dut):
         await writing.bench.step()
     assert len(writing.requests.taken) == params.outstanding_bursts
     writing.memory.b_channel.pause = False
-    await writing.end(regions=1)
+    await writing.end(commands=1)
     assert writing.most == params.outstanding_bursts
 
 
@@ -227,7 +231,7 @@ async def one_atom_per_cycle(dut):
     params = writing.params
     writing.send(0, 150)
     await writing.bench.start()
-    await writing.end(regions=1)
+    await writing.end(commands=1)
     cycles = [cycle for cycle, _ in writing.beats.taken]
     if params.outstanding_bursts > 1:
         assert cycles == list(range(cycles[0], cycles[0] + 150))
@@ -236,6 +240,22 @@ async def one_atom_per_cycle(dut):
     late = [(answer, offer) for answer, offer in zip(answers, writing.requests.offers[1:],
                                                      strict=False) if offer > answer + 2]
     assert not late, f"responses, and when the next burst was asked for: {late}"
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def short_regions(dut):
+    """Regions of one short burst each follow each other without a gap, where more than one burst
+    may be under way."""
+    writing = _Writing(dut)
+    params = writing.params
+    atoms, regions = min(4, params.burst_atoms), 40
+    for number in range(regions):
+        writing.send(3 * params.burst_atoms * number, atoms, last=number == regions - 1)
+    await writing.bench.start()
+    await writing.end(commands=1)
+    cycles = [cycle for cycle, _ in writing.beats.taken]
+    if params.outstanding_bursts > 1 and atoms > 1:
+        assert cycles == list(range(cycles[0], cycles[0] + regions * atoms))
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
@@ -274,7 +294,7 @@ async def timeouts(dut, stuck):
     page = dead * params.atom_bits // 8
     for base in [base for base in writing.pages if abs(base - page) <= PAGE]:
         writing.pages[base][:] = memory.read(base, PAGE)
-    await writing.end(regions=1)
+    await writing.end(commands=1)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")

@@ -7,13 +7,18 @@ from spec.units import Axi4Params
 from tb.bench import Bench, Scoreboard, params_from_environment
 from tb.packing import fields
 
-__all__ = ["every_alignment", "latency", "pack_region", "random_region", "random_regions",
-           "whole_memory"]
+__all__ = ["every_alignment", "latency", "pack_region", "pack_write_region", "random_region",
+           "random_regions", "whole_memory"]
 
 
 def pack_region(index: int, atoms: int, params: Axi4Params) -> int:
     """The payload of a region."""
     return fields((index, params.index_bits), (atoms, params.count_bits))
+
+
+def pack_write_region(index: int, atoms: int, params: Axi4Params, last: bool = True) -> int:
+    """The payload of a region to write."""
+    return fields((index, params.index_bits), (atoms, params.count_bits), (last, 1))
 
 
 def random_region(rng, params: Axi4Params, longest: int) -> tuple[int, int]:

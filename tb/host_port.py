@@ -6,15 +6,15 @@ import cocotb
 from cocotb.triggers import ReadOnly, Timer
 from cocotbext.axi import AxiBus, AxiMaster
 
-from spec.memory_units import HostPortParams
+from spec.memory_units import Aperture, HostPortParams
 from tb.bench import PERIOD_NS, Bench, params_from_environment
 from tb.buses import pauses
 from tb.host_port_model import CHANNELS, FIXED, INCR, OKAY, WRAP, Burst, Host, Memory
 from tb.structure import check_registered
 
-__all__ = ["bursts_under_way", "channels_are_independent", "ends_of_memory", "faults", "latency",
-           "manager", "offers_without_ready", "one_beat_per_cycle", "random_bursts",
-           "registered", "registered_in_traffic", "same_atom"]
+__all__ = ["apertures", "bursts_under_way", "channels_are_independent", "ends_of_memory", "faults",
+           "latency", "manager", "offers_without_ready", "one_beat_per_cycle", "random_bursts",
+           "registered", "registered_in_traffic", "results_in_time", "same_atom"]
 
 
 def _atoms(host, index, length, identity=1):
@@ -136,6 +136,85 @@ async def ends_of_memory(dut):
             act(Burst(5, atoms * host.size, 4, 0, FIXED))
             act(Burst(6, atoms * host.size - 2, 5, 0, INCR))
         await host.quiet(at_least=0)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+@cocotb.parametrize(idle=[0.0, 0.5], stall=[0.0, 0.5])
+async def apertures(dut, idle, stall):
+    """Bursts to and around every part of the address space, in one order with those to the memory;
+    where the port has no such aperture, there is nothing. Writes change only the memory."""
+    host = Host(dut, idle, stall)
+    rng, window = host.rng, host.memory.WINDOW_ATOMS
+    host.memory.delay = lambda: rng.randint(0, 20)
+    for aperture in (Aperture.CODES, Aperture.SCALES):
+        for index in rng.sample(range(window), 10):
+            host.memory.faults[host.place(aperture, index)] = rng.randint(1, 3)
+    await host.bench.start()
+    for round_ in range(6):
+        producing = host.results is not None and round_ < 3
+        if host.results is not None:
+            # In the last rounds, beats ask for more than there is.
+            host.produce(0 if producing else 12 - len(host.produced))
+            while host.results.items:
+                await host.bench.step()
+            dut.producing.value = int(producing)
+        for _ in range(12):
+            aperture = rng.choice(tuple(Aperture))
+            base = host.place(aperture)
+            burst = host.burst(base, base + window + 10)
+            if producing and aperture == Aperture.RESULTS:
+                host.produce(burst.length)
+            host.read(burst)
+            base += 100 * (aperture == Aperture.MEMORY)
+            host.write(host.burst(base, base + window), host.strobes)
+        await host.quiet()
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def results_in_time(dut):
+    """A read of results waits while a command may give some, and ends in error when none may."""
+    host = Host(dut)
+    await host.bench.start()
+    first = host.place(Aperture.RESULTS, 5)
+    if host.results is None:
+        host.read(_atoms(host, first, 3))
+        await host.quiet()
+        return
+
+    async def wait(cycles=200):
+        before = host.ends.compared
+        for _ in range(cycles):
+            await host.bench.step()
+        return host.ends.compared - before
+
+    # Results that nobody reads wait before the port, and are read later, each once.
+    host.produce(host.params.RESULT_ATOMS + 4)
+    assert await wait() == 0 and len(host.results.items) == 4
+    host.read(_atoms(host, first, host.params.RESULT_ATOMS + 4))
+    host.read(_atoms(host, first, 2))
+    await host.quiet()
+    # A read that comes first waits, and all behind it.
+    dut.producing.value = 1
+    host.results.idle = 1.0
+    host.produce(3)
+    host.read(_atoms(host, first, 4))
+    host.read(_atoms(host, 3, 1))
+    assert await wait() == 0
+    host.results.idle = 0.9
+    assert await wait() == 3
+    # The command ends without another.
+    dut.producing.value = 0
+    await host.quiet()
+    # It ends in the cycle after its only result.
+    dut.producing.value, host.results.idle = 1, 1.0
+    host.produce(1)
+    host.read(_atoms(host, first, 2))
+    assert await wait() == 0
+    host.results.idle = 0.0
+    while host.results.items:
+        await host.bench.step()
+    dut.producing.value = 0
+    await host.quiet()
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
@@ -278,25 +357,29 @@ async def offers_without_ready(dut):
         await host.quiet()
 
 
-def _inputs():
+def _inputs(results):
     return [*(f"s_mem_axi_{channel}{name}" for channel in ("ar", "aw", "w")
               for name in (*CHANNELS[channel], "valid")),
             "s_mem_axi_bready", "s_mem_axi_rready", "read__ready", "write__ready",
-            "data__payload", "data__valid", "written__payload", "written__valid"]
+            "data__payload", "data__valid", "written__payload", "written__valid",
+            *(("results__payload", "results__valid", "producing") if results else ())]
 
 
-def _outputs():
+def _outputs(results):
     return [*(f"s_mem_axi_{channel}{name}" for channel in ("b", "r")
               for name in (*CHANNELS[channel], "valid")),
             "s_mem_axi_arready", "s_mem_axi_awready", "s_mem_axi_wready", "read__payload",
-            "read__valid", "data__ready", "write__payload", "write__valid"]
+            "read__valid", "data__ready", "write__payload", "write__valid",
+            *(("results__ready",) if results else ())]
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def registered(dut):
     """No output follows an input combinationally, whatever stands on the inputs. Most of these
     bursts miss the memory; the next test sees the rest."""
-    await check_registered(dut, _inputs(), _outputs(), seldom=tuple(_outputs()))
+    results = hasattr(dut, "producing")
+    await check_registered(dut, _inputs(results), _outputs(results),
+                           seldom=tuple(_outputs(results)))
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
@@ -310,10 +393,15 @@ async def registered_in_traffic(dut):
         host.write(host.burst(100, 140), host.strobes)
         host.write(_atoms(host, host.params.memory_atoms - 1, 2, burst % 16), lambda lanes: 0)
         host.read(_atoms(host, host.params.memory_atoms - 2, 3, burst % 16))
+    results = host.results is not None
+    if results:
+        # More than there is room for, so that the port is not always ready.
+        host.produce(host.params.RESULT_ATOMS + 8)
+        host.read(_atoms(host, host.place(Aperture.RESULTS), len(host.produced)))
     await host.bench.start()
-    seen = {name: set() for name in _outputs()}
+    seen = {name: set() for name in _outputs(results)}
     while host.answers.expected or host.ends.expected:
-        stood = {name: getattr(dut, name).value for name in _inputs()}
+        stood = {name: getattr(dut, name).value for name in _inputs(results)}
         before = {name: int(getattr(dut, name).value) for name in seen}
         for name in stood:
             port = getattr(dut, name)

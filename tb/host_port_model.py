@@ -1,4 +1,8 @@
-"""What stands on both sides of the host port: AXI4 bursts, byte by byte, and a memory."""
+"""What stands on both sides of the host port: AXI4 bursts, byte by byte, and a memory.
+
+A *place* is an atom of the port's address space: its byte address over the atom's bytes. Within the
+memory it is the atom's number.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -6,7 +10,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-from spec.memory_units import HostPortParams
+from spec.memory_units import Aperture, HostPortParams
 from tb.bench import Bench, Scoreboard, params_from_environment
 from tb.packing import fields
 
@@ -49,7 +53,9 @@ class _Ports(SimpleNamespace):
 
     def __init__(self, dut: Any):
         super().__init__(clk=dut.clk, rst=dut.rst)
-        for stream in ("read", "data", "write", "written"):
+        if hasattr(dut, "producing"):
+            self.producing = dut.producing
+        for stream in ("read", "data", "write", "written", "results"):
             for part in ("payload", "valid", "ready"):
                 if hasattr(dut, f"{stream}__{part}"):
                     setattr(self, f"{stream}__{part}", getattr(dut, f"{stream}__{part}"))
@@ -103,8 +109,11 @@ class Memory:
     accepted, and a write is written when ``written`` says so, both ``delay()`` cycles later.
 
     It must never be asked for an atom outside, nor to write nothing, nor, with ``secded``, a part
-    of an atom. ``faults`` are the atoms whose reads fail, each with its kind.
+    of an atom. ``faults`` are the atoms whose reads fail, each with its kind. In each aperture of
+    the cast window it has the lowest ``WINDOW_ATOMS`` places, all others are outside.
     """
+
+    WINDOW_ATOMS = 50
 
     def __init__(self, bench: Bench, params: HostPortParams, stall: float = 0.0):
         self.bench, self.params = bench, params
@@ -126,12 +135,16 @@ class Memory:
     def _due(self, queue: list[Any]) -> int:
         return max(queue[-1][0] if queue else 0, self.bench.cycle + self.delay())
 
-    def _read(self, index: int) -> None:
-        assert index < self.params.memory_atoms, f"read of atom {index}, outside"
-        fault = self.faults.get(index, 0)
-        atom = self.bench.rng.getrandbits(self.params.atom_bits) if fault else self.atoms[index]
-        self.reading.append((self._due(self.reading),
-                             fields((atom, self.params.atom_bits), (fault, 2))))
+    def _read(self, item: int) -> None:
+        params = self.params
+        index, aperture = item & (1 << params.index_bits) - 1, item >> params.index_bits
+        assert index < params.memory_atoms, f"read of atom {index}, outside"
+        place = aperture << params.space_bits - params.offset_bits | index
+        fault, outside = self.faults.get(place, 0), aperture and index >= self.WINDOW_ATOMS
+        atom = (self.bench.rng.getrandbits(params.atom_bits) if fault or outside
+                else self.atoms[place])
+        self.reading.append((self._due(self.reading), fields(
+            (atom, params.atom_bits), (fault, 2), (outside, 1 if params.window else 0))))
 
     def _write(self, item: int) -> None:
         params, size = self.params, self.params.atom_bits // 8
@@ -173,6 +186,33 @@ class Host:
         self.memory.atoms.default_factory = None
         self.expected = {}
         self.due, self.lanes, self.due_reads, self.writes = [], [], 0, 0
+        self.results, self.produced = None, []
+        if params.results:
+            # Results that come while the port has room for none are sent when a beat wants them.
+            self.results = self.bench.source("results", idle)
+            self.bench.dut.producing.value = 0
+
+    def place(self, aperture, index=0):
+        """The place of an atom of an aperture, whether the port has that or not."""
+        return aperture << self.params.address_bits - 2 - self.params.offset_bits | index
+
+    def where(self, place):
+        """The aperture of a place, or None outside, and whether the port asks for its atom."""
+        params = self.params
+        aperture, index = divmod(place, 1 << params.space_bits - params.offset_bits)
+        if aperture not in params.apertures:
+            return None, False
+        if aperture == Aperture.RESULTS:
+            return Aperture.RESULTS, False
+        asks = index < params.memory_atoms
+        inside = asks and (aperture == Aperture.MEMORY or index < self.memory.WINDOW_ATOMS)
+        return Aperture(aperture) if inside else None, asks
+
+    def produce(self, count):
+        """Results that reads from now on take."""
+        for _ in range(count):
+            self.produced.append(self.rng.getrandbits(self.params.atom_bits))
+            self.results.send(self.produced[-1])
 
     def hold(self, index):
         """What the memory must hold in atom ``index``; random bytes at first."""
@@ -200,7 +240,7 @@ class Host:
             strobe = strobes(lanes) if strobes else lanes
             self.w.send(fields((data, params.atom_bits), (strobe, self.size),
                                (place == burst.length - 1, 1)))
-            if index >= params.memory_atoms:
+            if self.where(index)[0] is not Aperture.MEMORY:
                 response = DECERR
             elif strobe:
                 held, mask = self.hold(index), _byte_mask(strobe, self.size)
@@ -220,11 +260,18 @@ class Host:
         self.ar.send(burst.request(params, self.rng.getrandbits(8)))
         for place, (index, lanes) in enumerate(burst.beats(self.size)):
             mask, held, response = _byte_mask(lanes, self.size), 0, OKAY
-            if index >= params.memory_atoms:
-                response, mask = DECERR, (1 << params.atom_bits) - 1
+            whole = (1 << params.atom_bits) - 1
+            aperture, asks = self.where(index)
+            self.due_reads += asks
+            if aperture is None:
+                response, mask = DECERR, whole
+            elif aperture is Aperture.RESULTS:
+                if self.produced:
+                    held = self.produced.pop(0)
+                else:
+                    response, mask = SLVERR, whole
             else:
                 held = self.hold(index)
-                self.due_reads += 1
                 if index in self.memory.faults:
                     response, mask = SLVERR, 0
             self.lanes.append(mask)

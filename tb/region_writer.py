@@ -4,7 +4,7 @@ import cocotb
 
 from spec.units import Axi4Params
 from tb.bench import Bench, Scoreboard, params_from_environment
-from tb.burst_splitter import pack_region, random_region
+from tb.burst_splitter import pack_write_region, random_region
 from tb.packing import fields
 from tb.structure import check_registered
 
@@ -12,7 +12,8 @@ __all__ = ["done_after_the_last", "failures", "one_atom_per_cycle", "random_regi
 
 
 class _Writing:
-    """Regions, the writes that they must become, and a memory that says when each is written.
+    """Commands of regions, the writes that they must become, and a memory that says when each is
+    written.
 
     ``delay`` gives the cycles from a write to its ``written``; ``failing`` its probability to fail.
     """
@@ -30,7 +31,7 @@ class _Writing:
         self.waiting: list[tuple[int, int]] = []
         self.ends: list[int] = []
         self.failures: list[int] = []
-        self.atoms = 0
+        self.atoms = self.begin = 0
 
     def _wrote(self, item):
         self.writes.check(item)
@@ -44,78 +45,83 @@ class _Writing:
             self.written.send(self.waiting.pop(0)[1])
 
     def _done(self, failed):
-        """A region ended: all its writes are written, and none of the next."""
+        """A command ended: all its writes are written, and none of the next."""
         first, end = self.ends[0]
         self.ends.pop(0)
         assert len(self.written.taken) == end, f"done after {len(self.written.taken)} of {end}"
-        assert len(self.sink.came) == end, "a write of the next region came before done"
+        assert len(self.sink.came) == end, "a write of the next command came before done"
         assert self.written.taken[-1] + 1 == self.bench.cycle, "done is late"
         self.done.expect(int(any(self.failures[first:end])))
         self.done.check(failed)
 
-    def send(self, index, atoms):
-        """Write a region of random data."""
+    def send(self, index, atoms, last=True):
+        """Write a region of random data, the ``last`` of its command or not."""
         params = self.params
-        self.regions.send(pack_region(index, atoms, params))
+        self.regions.send(pack_write_region(index, atoms, params, last))
         for atom in range(index, index + atoms):
             data = self.bench.rng.getrandbits(params.atom_bits)
             self.data.send(data)
             self.writes.expect(fields((atom, params.index_bits), (data, params.atom_bits),
                                       (-1, params.atom_bits // 8)), f"{atoms} from {index}")
-        self.ends.append((self.atoms, self.atoms + atoms))
         self.atoms += atoms
+        if last:
+            self.ends.append((self.begin, self.atoms))
+            self.begin = self.atoms
 
-    async def end(self, regions):
+    async def end(self, commands):
         """Wait for everything, and check that it came."""
         while self.ends:
             await self.bench.step()
-        await self.bench.drain(at_least=regions)
+        await self.bench.drain(at_least=commands)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 @cocotb.parametrize(idle=[0.0, 0.6], stall=[0.0, 0.5], wait=[0, 9])
 async def random_regions(dut, idle, stall, wait):
-    """Random regions up to both ends of the memory: every write, in order, and the ends."""
+    """Random commands up to both ends of the memory: every write, in order, and the ends."""
     writing = _Writing(dut, idle, stall)
     rng = writing.bench.rng
     writing.delay = lambda: rng.randint(0, wait)
-    for _ in range(30):
-        writing.send(*random_region(rng, writing.params, 40))
+    for place in range(60):
+        last = place == 59 or rng.random() < 0.5
+        writing.send(*random_region(rng, writing.params, 40), last=last)
+    commands = len(writing.ends)
     await writing.bench.start()
-    await writing.end(regions=30)
+    await writing.end(commands)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def failures(dut):
-    """A write that fails is reported with its region, and not with the next."""
+    """A write that fails is reported with its command, and not with the next."""
     writing = _Writing(dut, 0.1, 0.1, failing=0.05)
-    for _ in range(60):
-        writing.send(*random_region(writing.bench.rng, writing.params, 30))
+    for place in range(60):
+        writing.send(*random_region(writing.bench.rng, writing.params, 30), last=place % 3 != 0)
     await writing.bench.start()
-    await writing.end(regions=60)
+    await writing.end(commands=40)
     assert 0 < sum(writing.failures) < len(writing.failures)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def done_after_the_last(dut):
-    """Without the last ``written`` the region does not end and the next does not start."""
+    """Without the last ``written`` a command does not end and the next does not start."""
     writing = _Writing(dut)
     writing.delay = lambda: 200 if len(writing.sink.came) % 10 == 9 else 0
     for index in range(4):
         writing.send(index * 10, 10)
     await writing.bench.start()
-    await writing.end(regions=4)
+    await writing.end(commands=4)
     came = writing.done_sink.came
     assert all(later - earlier > 200 for earlier, later in zip(came, came[1:], strict=False))
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def one_atom_per_cycle(dut):
-    """Into a memory that always takes, one atom per cycle."""
+    """Into a memory that always takes, one atom per cycle, from region to region as well."""
     writing = _Writing(dut, delay=lambda: 20)
-    writing.send(3, 150)
+    for atoms in (100, 1, 1, 2, 1, 45):
+        writing.send(3, atoms, last=atoms == 45)
     await writing.bench.start()
-    await writing.end(regions=1)
+    await writing.end(commands=1)
     came = writing.sink.came
     assert came == list(range(came[0], came[0] + 150))
 

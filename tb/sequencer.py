@@ -8,13 +8,14 @@ import cocotb
 from golden.command_checker import command_sizes
 from spec.commands import Command, ErrorCode, Opcode
 from spec.memory_units import ReadFault
-from spec.units import SequencerParams
+from spec.units import Fp32AdderParams, SequencerParams
 from tb.bench import Bench, Scoreboard, params_from_environment, word
-from tb.burst_splitter import pack_region
+from tb.burst_splitter import pack_region, pack_write_region
 from tb.command_checker import checked_fields
 from tb.packing import fields
 
-__all__ = ["errors", "full_rate", "late_padding", "longest", "random_commands", "room"]
+__all__ = ["errors", "full_rate", "late_padding", "longest", "random_commands", "room",
+           "transposed_weights"]
 
 
 FAULTS = tuple(fault for fault in ReadFault if fault != ReadFault.NONE)
@@ -63,6 +64,24 @@ class _Releases:
         """Nothing to see."""
 
 
+class _Given:
+    """A channel of the bench: says of the command that is offered whether its atoms are given."""
+
+    def __init__(self, sequencing):
+        self.sequencing = sequencing
+        self.ready = None
+
+    def drive(self):
+        """Choose for the coming cycle."""
+        owner = self.sequencing
+        number = len(owner.commands.taken)
+        owner.dut.given.value = (owner.given[number][0] if number < len(owner.given)
+                                 else owner.bench.rng.getrandbits(1))
+
+    def sample(self, cycle):
+        """Nothing to see."""
+
+
 class _Sequencing:
     """Commands, and everything that must come of them, in order."""
 
@@ -73,7 +92,7 @@ class _Sequencing:
         self.bench = bench = Bench(dut)
         self.rng = bench.rng
         self.releases = _Releases(self, delay, stall if release_stall is None else release_stall)
-        bench.channels.append(self.releases)
+        bench.channels += [self.releases, _Given(self)]
         self.commands = bench.source("command", idle)
         self.atoms = bench.source("atoms", idle)
         self.written = bench.source("written")
@@ -89,6 +108,10 @@ class _Sequencing:
         self.regions = deque()
         self.atoms_left = deque()
         self.loads = deque()
+        # By command: whether its atoms are given, and these.
+        self.given = []
+        # The cycle of each slot's last sum.
+        self.summed = {}
         self.loaded = [0] * self.checker.columns
         self.now_loaded = list(self.loaded)
         self.packs = self.writes = self.tag = 0
@@ -112,9 +135,23 @@ class _Sequencing:
     def _used(self, name):
         def take(item):
             self.boards["uses"].check((name, item))
-            if name == "beats" and item >> self._beat_bits() - 1:
-                self.releases.row()
+            if name == "beats":
+                self._sum(item)
         return take
+
+    def _sum(self, beat):
+        """The last beat of a group: its sum needs the one before of its row, from the adder."""
+        slot_bits = self.params.slot_bits
+        ends = beat >> self._beat_bits() - slot_bits - 3
+        last, slot, first, row_last = (
+            ends & 1, ends >> 1 & (1 << slot_bits) - 1, ends >> slot_bits + 1 & 1,
+            ends >> slot_bits + 2)
+        if last:
+            assert first or (self.bench.cycle - self.summed[slot] >= Fp32AdderParams.LATENCY), (
+                f"slot {slot} is added to before its last sum is there")
+            self.summed[slot] = self.bench.cycle
+        if row_last:
+            self.releases.row()
 
     def _end(self, item):
         self.boards["ended"].check(item)
@@ -140,6 +177,8 @@ class _Sequencing:
         if self.commands.taken[-1:] == [cycle]:
             self.under_way = 1
             self.remaining = self.atoms_left.popleft()
+            for atom in self.given[len(self.commands.taken) - 1][1]:
+                self.atoms.send(atom)
 
     # Commands.
 
@@ -156,8 +195,9 @@ class _Sequencing:
         self.boards["uses"].expect((name, fields((atom, bits), *parts)), f"{name} {parts}")
         return atom
 
-    def _send(self, values, ended, loads=(None, 0), atoms=0):
+    def _send(self, values, ended, loads=(None, 0), atoms=0, given=()):
         values["tag"] = self.tag = (self.tag + 40503) & 0xFFFF
+        self.given.append((bool(given) or not atoms and self.rng.getrandbits(1), given))
         self.commands.send(fields(*((values.get(name, self.rng.getrandbits(bits)), bits)
                                     for name, bits in checked_fields(self.checker))))
         error, fence = ended
@@ -165,17 +205,20 @@ class _Sequencing:
         self.loads.append(loads)
         self.atoms_left.append(atoms)
 
-    def _region(self, index, atoms, fault):
-        """Expect a request for atoms; the first of them with a fault has this one."""
-        bits, memory = self.checker.memory.atom_bits, self.checker.memory
+    def _answers(self, atoms, fault):
+        """Atoms as they come; the first of them with a fault has this one."""
+        bits = self.checker.memory.atom_bits
         faults = [ReadFault.NONE] * len(atoms)
         if fault != ReadFault.NONE:
             first = self.rng.randrange(len(atoms))
             faults[first:] = self.rng.choices(tuple(ReadFault), k=len(atoms) - first)
             faults[first] = fault
-        self.regions.append([fields((atom, bits), (kind, 2))
-                             for atom, kind in zip(atoms, faults, strict=True)])
-        self.boards["read"].expect(pack_region(index, len(atoms), memory))
+        return [fields((atom, bits), (kind, 2)) for atom, kind in zip(atoms, faults, strict=True)]
+
+    def _region(self, index, atoms, fault):
+        """Expect a request for atoms."""
+        self.regions.append(self._answers(atoms, fault))
+        self.boards["read"].expect(pack_region(index, len(atoms), self.checker.memory))
 
     def _values(self, command):
         sizes = command_sizes(command, self.checker)
@@ -183,13 +226,14 @@ class _Sequencing:
         source, other = (self.rng.randrange(limit - atoms + 1)
                          for atoms in (sizes.source_atoms, sizes.other_atoms))
         return sizes, {
-            "opcode": command.opcode, "error": 0, "columns": command.columns, "k": command.k,
+            "opcode": command.opcode, "error": 0, "columns": command.columns, "transposed": 0,
+            "k": command.k,
             "k_atoms": sizes.k_atoms, "rows": command.rows, "scale_atoms": sizes.scale_atoms,
             "source": source, "source_atoms": sizes.source_atoms,
             "other": other, "other_atoms": sizes.other_atoms}
 
-    def load(self, column, k, fault=ReadFault.NONE):
-        """A LOAD; the first of its atoms with a fault has this one."""
+    def load(self, column, k, fault=ReadFault.NONE, given=False):
+        """A LOAD; the first of its atoms with a fault has this one. They may be given to it."""
         params = self.params
         sizes, values = self._values(Command(Opcode.LOAD, columns=column, k=k))
         column_bits = max(1, (self.checker.columns - 1).bit_length())
@@ -201,11 +245,15 @@ class _Sequencing:
             parts.append([self._use(name, (address, bits), (column, column_bits))
                           for address in range(count)])
         faults = self.rng.choice(((fault, self.rng.choice(FAULTS)), (ReadFault.NONE, fault)))
+        answers = []
         for name, atoms, kind in zip(("source", "other"), parts,
                                      faults if fault else (fault, fault), strict=True):
-            self._region(values[name], atoms, kind)
+            if given:
+                answers += self._answers(atoms, kind)
+            else:
+                self._region(values[name], atoms, kind)
         self._send(values, (READ_CODES[fault], 0),
-                   (column, 0 if fault else k), len(parts[0]) + len(parts[1]))
+                   (column, 0 if fault else k), len(parts[0]) + len(parts[1]), answers)
 
     def gemv(self, columns, k, rows, read_fault=ReadFault.NONE, write_fault=ReadFault.NONE):
         """A GEMV; with faults of the memory."""
@@ -239,13 +287,45 @@ class _Sequencing:
                                 (last and group == groups - 1 and strip + slot < rows, 1)))
         assert len(atoms) == sizes.source_atoms
         self._region(values["source"], atoms, read_fault)
-        self.boards["write"].expect(pack_region(values["other"], sizes.other_atoms,
-                                                checker.memory))
-        self.boards["pack"].expect(fields((rows, checker.rows_bits),
-                                          (columns, checker.columns.bit_length())))
-        self.releases.writing.append((rows, int(write_fault)))
+        self._results(values, write_fault)
         error = READ_CODES[read_fault] or WRITE_CODES[write_fault]
         self._send(values, (error, 0), atoms=len(atoms))
+
+    def _results(self, values, write_fault):
+        """Expect that the results of a GEMV are packed and written."""
+        checker = self.checker
+        self.boards["write"].expect(pack_write_region(values["other"], values["other_atoms"],
+                                                      checker.memory))
+        self.boards["pack"].expect(fields((values["rows"], checker.rows_bits),
+                                          (values["columns"], checker.columns.bit_length())))
+        self.releases.writing.append((values["rows"], int(write_fault)))
+
+    def transposed(self, columns, k, rows, read_fault=ReadFault.NONE, write_fault=ReadFault.NONE):
+        """A GEMV by transposed weights: of each block, group by group, a scale and its rows."""
+        params, checker = self.params, self.checker
+        _, values = self._values(Command(Opcode.GEMV, columns=columns, k=rows, rows=k,
+                                         transposed=1))
+        k_atoms = -(-k // checker.lanes)
+        values |= {"transposed": 1, "k": k, "k_atoms": k_atoms, "rows": rows}
+        scale_bits = params.weight_scale_buffer
+        atoms = []
+        for block in range(0, rows, checker.rows_per_block):
+            scale = block // checker.rows_per_block % checker.scales_per_atom
+            for start in range(0, k_atoms, params.group_beats):
+                group, end = start // params.group_beats, min(start + params.group_beats, k_atoms)
+                atoms.append(self._use("weight_scales", (0, scale_bits.address_bits)))
+                for slot in range(min(checker.rows_per_block, rows - block)):
+                    for address in range(start, end):
+                        last = address == end - 1
+                        atoms.append(self._use(
+                            "beats", (address, params.activation_buffer.address_bits),
+                            (scale, scale_bits.index_bits),
+                            (group, params.activation_scale_buffer.index_bits),
+                            (address == start, 1), (last, 1), (slot, params.slot_bits),
+                            (group == 0, 1), (last and end == k_atoms, 1)))
+        self._results(values, write_fault)
+        error = READ_CODES[read_fault] or WRITE_CODES[write_fault]
+        self._send(values, (error, 0), atoms=len(atoms), given=self._answers(atoms, read_fault))
 
     def fence(self):
         """A FENCE."""
@@ -275,14 +355,16 @@ class _Sequencing:
             1, rng.randint(1, checker.lanes), group, group + 1, 2 * group, 3 * group - 1,
             rng.randint(1, 4 * group))))
         if kind < 0.45:
-            return self.load(rng.randrange(checker.columns), k, self._fault(errors))
+            return self.load(rng.randrange(checker.columns), k, self._fault(errors),
+                             given=rng.random() < 0.3)
         longest = max(checker.rows_per_strip, 400 // -(-k // checker.lanes))
         rows = min(longest, rng.choice((
             1, rng.randint(1, checker.rows_per_strip), checker.rows_per_strip,
             checker.rows_per_block, checker.rows_per_block + 1,
             rng.randint(1, 2 * checker.rows_per_block + 5))))
-        return self.gemv(rng.randint(1, checker.columns), k, rows,
-                         self._fault(errors), self._fault(errors))
+        multiply = self.transposed if checker.transposed and rng.random() < 0.5 else self.gemv
+        return multiply(rng.randint(1, checker.columns), k, rows,
+                        self._fault(errors), self._fault(errors))
 
     async def end(self, at_least):
         """Wait for the ends of all commands; every atom was used in the cycle that took it."""
@@ -344,6 +426,35 @@ async def full_rate(dut):
         assert cycles == list(range(cycles[0], cycles[0] + len(cycles))), f"k {k}, rows {rows}"
         sizes = command_sizes(Command(Opcode.LOAD, k=k), checker)
         for _ in range(sizes.source_atoms + sizes.other_atoms):
+            next(taken)
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+async def transposed_weights(dut):
+    """Blocks of few rows wait for their sums, all others take an atom in each cycle; the scales of
+    more blocks than an atom has."""
+    params = params_from_environment(SequencerParams)
+    checker = params.checker
+    sequencing = _Sequencing(dut, delay=params.result_rows - 1)
+    cases = []
+    if checker.transposed:
+        block, k = checker.rows_per_block, min(checker.k_max, checker.group + 1)
+        cases = [(k, rows) for rows in (1, 2, 3, block + 1, 2 * block + 4)]
+        cases.append((1, (checker.scales_per_atom + 1) * block))
+    for k, rows in cases:
+        sequencing.transposed(1, k, rows)
+        sequencing.gemv(1, k, 1)
+    sequencing.fence()
+    await sequencing.bench.start()
+    await sequencing.end(at_least=2 * len(cases) + 1)
+    taken = iter(sequencing.atoms.taken)
+    for k, rows in cases:
+        k_atoms = -(-k // checker.lanes)
+        scales = -(-rows // checker.rows_per_block) * -(-k // checker.group)
+        cycles = [next(taken) for _ in range(scales + rows * k_atoms)]
+        if rows % checker.rows_per_block in (0, 4):
+            assert cycles == list(range(cycles[0], cycles[0] + len(cycles))), f"k {k}, rows {rows}"
+        for _ in range(command_sizes(Command(Opcode.GEMV, k=k, rows=1), checker).source_atoms):
             next(taken)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cocotb
 from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles, FallingEdge, First, RisingEdge
+from cocotb.triggers import ClockCycles, Edge, FallingEdge, First, RisingEdge
 
 from host.driver import Driver
 from spec.commands import ErrorCode
@@ -22,6 +22,8 @@ WATCH_CYCLES = 20_000
 # while it is refreshed; what takes the tile longest without an atom, the check of a command, takes
 # less than that, too.
 STUCK_CYCLES = 60_000
+# A read of the host that has not ended after so many cycles never will.
+READ_CYCLES = 5_000_000
 COUNTERS = ("atoms_read_low", "atoms_written_low", "ended")
 
 
@@ -112,10 +114,29 @@ async def execute(dut):
     await driver.identify()
     await driver.open_window(0, job["bytes"])
     errors, uncorrectable = [], None
+    reads = job["reads"]
+    if hasattr(dut, "permitted"):
+        dut.permitted.value = 0
+
+    async def read_until(number, during):
+        """Let the host read what belongs to a command; wait for what is read behind it."""
+        count = sum(command < number or command == number and (early or not during)
+                    for command, early in reads)
+        if count:
+            dut.permitted.value = count
+        while not during and count and int(dut.reads_ended.value) < count:
+            before = int(dut.reads_ended.value)
+            await First(Edge(dut.reads_ended), ClockCycles(dut.clk, READ_CYCLES))
+            await FallingEdge(dut.clk)
+            assert int(dut.reads_ended.value) != before, (
+                f"the host waits for the end of read {before} after {READ_CYCLES} cycles")
+
     for number, words in enumerate(job["commands"]):
         registers.idle = 0
         await driver.submit_words(tuple(words))
+        await read_until(number, during=True)
         await driver.fence(number & 0xFFFF)
+        await read_until(number, during=False)
         if uncorrectable is None:
             uncorrectable = await driver.uncorrectable()
         code, tag = await driver.take_error()

@@ -1,6 +1,7 @@
 """A tile with its memory and its host in a bench, beside the golden twin."""
 
 import os
+from dataclasses import astuple
 from random import Random
 
 import numpy as np
@@ -11,6 +12,7 @@ from golden.tile import GoldenTile
 from host.driver import Driver
 from host.layout import pack_activations, pack_weights
 from spec.commands import Command, ErrorCode, Opcode
+from spec.tensor_checks import tensor_sizes
 from spec.tile import Tile
 from tb.bench import PERIOD_NS, bench_seed
 from tb.buses import HostBus, RegisterBus, axi4_memory, idle_host_bus
@@ -103,8 +105,11 @@ class TileBench:
         return error
 
     def atoms_of(self, opcode, k=0, rows=0, **fields):
-        """Atoms that a good command moves."""
-        tile = self.tile
+        """Atoms that a good command moves, at most."""
+        tile, checker = self.tile, self.tile.tensor_checker
+        if checker and opcode in checker.opcodes:
+            sizes = tensor_sizes(Command(opcode=opcode, k=k, rows=rows, **fields), checker)
+            return sum(astuple(sizes)[4:])
         return {Opcode.LOAD: tile.k_atoms(k) + tile.activation_scale_atoms(k),
                 Opcode.GEMV: tile.weight_stream_atoms(rows, k) + tile.result_atoms(rows)
                 }.get(opcode, 0)
@@ -157,9 +162,9 @@ class TileBench:
             assert len(part) <= self.scales - self.codes
             await self.place(address, part)
         return await self.command(opcode=Opcode.LOAD, columns=column, k=k, source=self.codes,
-                                  other=self.scales)
+                                  source_scales=self.scales)
 
-    async def gemv(self, rows, k, columns, special=0.1):
+    async def gemv(self, rows, k, columns, special=0.1, **fields):
         """Place random weights and multiply; the result goes behind them, somewhere."""
         tile = self.tile
         weight_rows = -(-rows // tile.description.scaling.weight_rows)
@@ -167,10 +172,11 @@ class TileBench:
         scales = scale_codes(self.rng, tile.scale_format.name, (weight_rows, tile.groups(k)))
         stream = pack_weights(codes, _typed(scales, tile), tile)
         source = self.weights + tile.atom_bytes * int(self.rng.integers(0, 64))
-        other = (source + len(stream)) // tile.atom_bytes + int(self.rng.integers(0, 40))
+        target = (source + len(stream)) // tile.atom_bytes + int(self.rng.integers(0, 40))
         await self.place(source, stream)
-        return await self.command(opcode=Opcode.GEMV, columns=columns, rows=rows, k=k,
-                                  source=source, other=other * tile.atom_bytes)
+        return await self.command(**dict(
+            opcode=Opcode.GEMV, columns=columns, rows=rows, k=k, source=source,
+            target=target * tile.atom_bytes) | fields)
 
 
 def _typed(scales, tile):
