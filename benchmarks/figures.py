@@ -1,4 +1,4 @@
-"""The drawings of docs/memory.md: ``python -m benchmarks.figures`` writes them to docs/images.
+"""Drawings of docs/memory.md and docs/tensors.md: ``python -m benchmarks.figures`` writes them.
 
 The timing diagrams are of the commands that the controller of ``hbm3_6400`` sends in a simulation
 of a sequential read; the address map is the grade's. The same sources give the same bytes.
@@ -19,7 +19,7 @@ from tb.memory_traffic import Accesses, Requester, Traffic
 from tools.traffic import run_traffic
 
 __all__ = ["ATOMS", "GRADE", "IMAGES", "address_map", "figures", "main", "memory_parts",
-           "refresh_window", "row_change_window", "sequential_read"]
+           "refresh_window", "row_change_window", "sequential_read", "tensor_parts"]
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 GRADE = "hbm3_6400"
@@ -154,11 +154,55 @@ def memory_parts() -> str:
     return drawing.svg()
 
 
+def tensor_parts() -> str:
+    """The units that work on whole tensors, and the ways through them."""
+    drawing = Drawing(
+        1000, 400, "The units of whole tensors",
+        "Atoms come from memory with their number of elements and the scale of their group. They "
+        "go straight to the results, or through the converter, the transposer, and quantizer and "
+        "row packer, each of which may be left out, or through the reducer and the reduction "
+        "packer. Results go to memory, to the host port, or to the buffers of LOAD and GEMV.")
+    drawing.rect(266, 20, 610, 364, fill="#fbfcfd", stroke="#9aa5b1", radius=12)
+    drawing.text(282, 42, "tensor path", size=14, bold=True)
+    drawing.box(14, 118, 96, 218, "memory", "atoms in the", "order of the", "requests",
+                colour="grey")
+    drawing.box(142, 118, 110, 76, "tensor beats", "elements,", "scale of the group",
+                colour="violet")
+    drawing.box(142, 260, 110, 76, "tensor reads", "rows or blocks", "as regions", colour="violet")
+    drawing.box(318, 124, 110, 64, "converter", "to BF16 or FP32", colour="amber")
+    drawing.box(478, 124, 110, 64, "transposer", "rows in,", "columns out", colour="green")
+    drawing.box(638, 124, 104, 64, "quantizer", "codes, scales")
+    drawing.box(766, 124, 96, 64, "row packer", "whole atoms")
+    drawing.box(478, 296, 110, 64, "reducer", "trees and chains", colour="amber")
+    drawing.box(630, 296, 136, 64, "reduction packer", "whole atoms")
+    drawing.box(896, 64, 92, 296, "results", "memory,", "host port,", "or the buffers", "of LOAD",
+                "and GEMV", colour="grey")
+    for way, arrows in (
+            ("M110,156 H140", "end"), ("M142,298 H112", "end"), ("M197,260 V196", "end"),
+            # From the atoms: straight, to the converter, past it, to the reducer.
+            ("M252,156 H316", "end"), ("M290,156 V78 H894", "end"),
+            ("M290,156 V328 H476", "end"), ("M290,226 H610 V168 H636", "end"),
+            # From the converter, and into the transposer.
+            ("M428,156 H444 V80", "end"), ("M444,156 V224", "end"), ("M460,226 V156 H476", "end"),
+            ("M588,144 H636", "end"), ("M604,144 V80", "end"),
+            ("M742,156 H764", "end"), ("M862,156 H894", "end"),
+            ("M588,328 H628", "end"), ("M766,328 H894", "end")):
+        drawing.path(way, arrows=arrows)
+    for x, y, text in (
+            (300, 70, "COPY in one format"), (450, 108, "COPY"), (610, 108, "TRANSPOSE, GEMV"),
+            (300, 244, "BF16, FP32 or codes, as read or converted"), (300, 346, "REDUCE"),
+            (690, 212, "QUANTIZE, LOAD; FP8 of COPY")):
+        drawing.text(x, y, text, size=10, fill=MUTED)
+    drawing.text(690, 226, "and of TRANSPOSE", size=10, fill=MUTED)
+    return drawing.svg()
+
+
 def figures(trace: list[Sent]) -> dict[str, str]:
     """The files and their text; ``trace`` is of a sequential read."""
     grade = load_grade(GRADE)
     return {
         "memory.svg": memory_parts(),
+        "tensors.svg": tensor_parts(),
         "address_map.svg": address_map(grade),
         "row_change.svg": waveform(
             grade, trace, row_change_window(trace), "A sequential read across a row change",

@@ -16,7 +16,7 @@ from golden.quantizer import quantize, quantize_blocks
 from spec.description import Compute, Description, Scaling
 from spec.tile import Tile
 
-__all__ = ["main"]
+__all__ = ["main", "quantize_rate"]
 
 # BLAS reads these when numpy is imported: one core.
 _ONE_CORE = {name: "1" for name in (
@@ -49,8 +49,9 @@ def _gemv_rate(weights: str, activations: str, scaling: Scaling, size: int, colu
     return size * size * columns / _seconds(lambda: gemv(w, ws, x, xs, tile))
 
 
-def _quantize_rate(function: Callable[..., Any], scaling: Scaling, dtype: type[Any],
-                   size: int) -> float:
+def quantize_rate(function: Callable[..., Any], scaling: Scaling, dtype: type[Any],
+                  size: int) -> float:
+    """Elements per second that ``function`` quantizes, of ``size`` x ``size`` of ``dtype``."""
     values = np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)
     array = values if dtype == np.float32 else (values.view(np.uint32) >> 16).astype(np.uint16)
     fmt = Tile(description=Description(name="benchmark")).weight_format
@@ -74,7 +75,7 @@ def _measure(quick: bool) -> list[Row]:
             for dtype in (np.float32, np.uint16):
                 source = "float32" if dtype == np.float32 else "BF16"
                 rows.append(row(f"quantize {source} to e4m3, {name}, {scaling.rule}",
-                                _quantize_rate(function, scaling, dtype, size), "elements/s",
+                                quantize_rate(function, scaling, dtype, size), "elements/s",
                                 at_least=5e7))
     return rows
 

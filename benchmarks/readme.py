@@ -22,7 +22,7 @@ __all__ = ["BENCHMARKS", "RESULTS", "SHOWN", "main", "render", "updated"]
 PROJECT = Path(__file__).resolve().parent.parent
 README = PROJECT / "README.md"
 RESULTS = PROJECT / "docs" / "results"
-BENCHMARKS = ("gemv", "memory", "golden", "synthesis")
+BENCHMARKS = ("gemv", "memory", "near_memory", "traffic", "golden", "synthesis")
 BEGIN, END = "<!-- results -->\n", "<!-- /results -->\n"
 
 # The rows that README shows: benchmark, quantity and unit of the row, and what README calls it.
@@ -43,6 +43,18 @@ SHOWN = (
      "random reads of 32 bytes, HBM3 6.4"),
     ("memory", "hbm3_fp8_native: GEMV 4096 x 4096, start-up and results included",
      "share of pins", "GEMV 4096 x 4096 on `hbm3_fp8_native`, its own DRAM controller"),
+    ("near_memory", "hbm3_fp8_full: QUANTIZE, e8m0-ceil, groups of 128", "atoms/cycle",
+     "QUANTIZE, BF16 to E4M3, `hbm3_fp8_full`"),
+    ("near_memory", "hbm3_fp8_full: TRANSPOSE, BF16, once more as much", "atoms/cycle",
+     "TRANSPOSE of BF16, without its first and last block"),
+    ("near_memory", "hbm3_fp8_full: REDUCE, BF16, sum of rows", "atoms/cycle",
+     "REDUCE, sums of rows of BF16"),
+    ("near_memory", "hbm3_fp8_native_full: cast window, codes read in order, over memory read "
+     "by the host", "ratio", "cast window read in order, over a plain read, HBM3 6.4"),
+    ("traffic", "256 x 7168: memory pins, cast window over host quantizes", "ratio",
+     "memory traffic of 256 x 7168 activations, cast window over quantizing in the host"),
+    ("traffic", "GEMV 2048 x 7168, 1 token: host link, near memory over weights shipped", "ratio",
+     "host link of GEMV 2048 x 7168, near memory over shipping the weights"),
     ("golden", "gemv 4096 x 4096, 128 columns, e4m3 x e4m3, e8m0 scales", "MAC/s",
      "golden model, bit-exact GEMV, one core"),
     ("golden", "quantize float32 to e4m3, 1 x 128, e8m0-ceil", "elements/s",

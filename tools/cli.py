@@ -128,3 +128,7 @@ def _application(arguments: Sequence[str]) -> "typer.Typer":
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
     """End by an exception, so that children are ended and temporary files removed."""
     raise SystemExit(TERMINATED)
+
+
+if __name__ == "__main__":
+    main()

