@@ -16,7 +16,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The default tile, four columns with FP32 scales, the smallest legal one and an odd one; then those
-# that control their pseudo-channel: of HBM3, of DDR5, and of a small grade of their own.
+# that control their pseudo-channel: of HBM3, of DDR5, and of a small grade of their own; then those
+# with units for whole tensors.
 DESCRIPTIONS = (
     PROJECT / "tiles" / "hbm3_fp8.toml",
     PROJECT / "tiles" / "hbm3_fp8_x4.toml",
@@ -25,6 +26,8 @@ DESCRIPTIONS = (
     PROJECT / "tiles" / "hbm3_fp8_native.toml",
     PROJECT / "tests" / "descriptions" / "native_ddr5.toml",
     PROJECT / "tests" / "descriptions" / "native_small.toml",
+    PROJECT / "tests" / "descriptions" / "tensors.toml",
+    PROJECT / "tests" / "descriptions" / "native_tensors.toml",
 )
 
 

@@ -17,18 +17,22 @@ import typer
 
 from benchmarks.figures import (
     ATOMS, GRADE, IMAGES, address_map, figures, memory_parts, refresh_window, row_change_window,
-    sequential_read,
+    sequential_read, tensor_parts,
 )
 from benchmarks.readme import BENCHMARKS, RESULTS, render, updated
 from golden.quantizer import quantize
 from hdl import command_scheduler
 from hdl.dram_port import command_members, data_members
-from spec.description import Scaling
+from spec.commands import FIELDS, ErrorCode, Opcode
+from spec.description import Convert, Quantize, Reduce, Scaling, Transpose
 from spec.dram_rules import DramCommand
 from spec.formats import E4M3
 from spec.grade import grade_names, load_grade
+from spec.keys import toml_value
 from spec.load import load_tile
-from spec.memory_units import Ecc, MemoryControllerParams
+from spec.memory_units import Aperture, Ecc, HostPortParams, MemoryControllerParams
+from spec.schema import description_keys
+from spec.tensors import FIELD_VALUES
 from spec.tile import Tile
 from spec.units import DotArrayParams
 from tests.conftest import PROJECT
@@ -77,7 +81,8 @@ def table(page: str, first_head: str) -> list[list[str]]:
 
 def test_there_are_pages() -> None:
     assert {"README.md", "CHANGELOG.md", "architecture.md", "numerics.md", "commands.md",
-            "verification.md", "area.md", "dram.md", "memory.md"} <= {page.name for page in PAGES}
+            "verification.md", "area.md", "dram.md", "memory.md", "tensors.md"} <= {
+                page.name for page in PAGES}
 
 
 @EVERY_PAGE
@@ -216,6 +221,58 @@ def test_the_latencies_are_the_units(default_tile: Tile) -> None:
         assert shown[name] == str(getattr(params, "LATENCY", "")), name
 
 
+def test_the_keys_of_the_tensor_units_are_the_descriptions() -> None:
+    sections = {"quantize": Quantize(), "reduce": Reduce(), "transpose": Transpose(),
+                "convert": Convert()}
+    keys = [key for key in description_keys().values() if key.name.partition(".")[0] in sections]
+    rows = {name: (default, allowed) for name, default, allowed, _ in table("architecture.md",
+                                                                            "key")}
+    assert list(rows) == [key.name for key in keys]
+    for key in keys:
+        section, _, field = key.name.partition(".")
+        value = getattr(sections[section], field)
+        default, allowed = rows[key.name]
+        assert default == toml_value(list(value) if isinstance(value, tuple) else value)
+        assert allowed.replace("`", "") == (
+            ", ".join(map(toml_value, key.choices)) if key.choices else key.allowed)
+
+
+def test_the_units_of_tensors_are_listed(default_tile: Tile) -> None:
+    tiles = [load_tile(PROJECT / "tiles" / f"{name}.toml")
+             for name in ("hbm3_fp8_full", "hbm3_fp8_native_full")]
+    others = {*default_tile.units, *NATIVE[0].units}
+    assert [unit for unit, _ in table("architecture.md", "unit of tensors")] == list(
+        dict.fromkeys(unit for tile in tiles for unit in tile.units if unit not in others))
+
+
+def test_the_fields_of_commands_on_tensors_are_the_descriptors() -> None:
+    opcodes = (Opcode.LOAD, Opcode.QUANTIZE, Opcode.REDUCE, Opcode.TRANSPOSE, Opcode.COPY,
+               Opcode.MAP)
+    assert table("tensors.md", "field") == [
+        [field.name, *("yes" if opcode in field.used_by else "" for opcode in opcodes)]
+        for field in FIELDS
+        if field.name not in ("opcode", "tag") and {*opcodes} & {*field.used_by}]
+
+
+def test_the_values_of_fields_are_the_commands() -> None:
+    values = [list(kind) for kind in FIELD_VALUES.values()]
+    assert table("tensors.md", "value") == [
+        [str(number), *(kind[number].name if number < len(kind) else "" for kind in values)]
+        for number in range(max(map(len, values)))]
+
+
+def test_the_checks_are_listed_in_their_order() -> None:
+    assert [row[0] for row in table("tensors.md", "error")] == [
+        code.name for code in ErrorCode if ErrorCode.NONE < code <= ErrorCode.OVERLAP]
+
+
+def test_the_apertures_are_the_host_ports() -> None:
+    port: HostPortParams = load_tile(PROJECT / "tiles" / "hbm3_fp8_native_full.toml").host_port
+    shown = {name: int(base.replace("_", ""), 0) for name, base, _ in table("memory.md",
+                                                                           "aperture")}
+    assert shown == {one.name.lower(): port.aperture_base(one) for one in Aperture}
+
+
 @pytest.mark.parametrize("image", sorted((PROJECT / "docs" / "images").glob("*.svg")),
                          ids=lambda path: path.name)
 def test_images_are_whole_and_say_what_they_show(image: Path) -> None:
@@ -326,7 +383,7 @@ def test_the_timeout_is_the_tiles(page: str, default_tile: Tile) -> None:
 
 def test_the_address_map_is_drawn_from_the_grade() -> None:
     for name, text in (("address_map", address_map(load_grade(GRADE))),
-                       ("memory", memory_parts())):
+                       ("memory", memory_parts()), ("tensors", tensor_parts())):
         assert (IMAGES / f"{name}.svg").read_text(encoding="utf-8") == text, (
             "python -m benchmarks.figures")
 

@@ -1,3 +1,4 @@
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -80,9 +81,79 @@ def test_fp32_div_equals_the_public_formula():
     expected = amax / np.float32(448.0)
     assert np.array_equal(scales, expected)
     # The cast of the public kernel, from tests of the encoder against ml_dtypes.
-    import ml_dtypes
     cast = (blocks / expected[:, :, None]).astype(ml_dtypes.float8_e4m3fn).view(np.uint8)
     assert np.array_equal(codes.reshape(blocks.shape), cast)
+
+
+@EVERY_FORMAT
+@pytest.mark.parametrize("floor", [1e-4, 0.0])
+def test_fp32_div_equals_numpy_on_every_bf16_value_under_an_amax_of_every_exponent(fmt, floor):
+    """All 65536 codes, those above the amax as the amax, in groups of 128 that hold it."""
+    cast = {E4M3: ml_dtypes.float8_e4m3fn, E5M2: ml_dtypes.float8_e5m2}[fmt]
+    largest = np.float32(ml_dtypes.finfo(cast).max)
+    scaling = Scaling(format="fp32", rule="fp32-div", amax_floor=floor)
+    mantissas = np.random.default_rng(24).integers(0, 128, 255)
+    values = np.zeros(517 * 127, np.uint32)
+    values[:65536] = np.arange(65536, dtype=np.uint32) << 16
+    values = values.reshape(517, 127)
+    for exponent, mantissa in enumerate(mantissas.tolist()):
+        amax = np.uint32(exponent << 23 | mantissa << 16)
+        magnitude = np.minimum(values & 0x7FFFFFFF, amax)
+        rows = np.concatenate([np.full((517, 1), amax), magnitude | values & 0x80000000], axis=1)
+        codes, scales = quantize((rows >> 16).astype(np.uint16), fmt, scaling)
+        # A scale is never 0; below 2**-149 times the largest value, a quotient may saturate.
+        scale = np.maximum(np.maximum(amax.view(np.float32), np.float32(floor)) / largest,
+                           np.float32(2.0 ** -149))
+        assert np.array_equal(scales, np.full((517, 1), scale)), hex(amax)
+        quotients = np.clip(rows.view(np.float32) / scale, -largest, largest)
+        assert np.array_equal(codes, quotients.astype(cast).view(np.uint8)), hex(amax)
+
+
+@EVERY_FORMAT
+@pytest.mark.parametrize("floor", [1e-4, 0.0])
+def test_e8m0_scales_on_every_bf16_amax(fmt, floor):
+    """By what the rules mean, in exact float64; the codes clamp at both ends."""
+    amax = np.arange(0x7F80, dtype=np.uint16)
+    floored = np.maximum((amax.astype(np.uint32) << 16).view(np.float32), np.float32(floor))
+    exact = floored.astype(np.float64)
+    largest = float(ml_dtypes.finfo({E4M3: ml_dtypes.float8_e4m3fn,
+                                     E5M2: ml_dtypes.float8_e5m2}[fmt]).max)
+    _, codes = quantize(amax[:, None], fmt, Scaling(rule="e8m0-ceil", amax_floor=floor))
+    exponents = codes[:, 0].astype(int) - 127
+    assert (np.ldexp(exact, -exponents) <= largest).all()
+    assert (np.ldexp(exact, 1 - exponents) > largest)[exponents > -127].all()
+    _, codes = quantize(amax[:, None], fmt, Scaling(rule="e8m0-floor", amax_floor=floor))
+    exponents = codes[:, 0].astype(int) - 127
+    octave = np.ldexp(exact, -exponents) / 2.0 ** np.floor(np.log2(largest))
+    assert ((octave >= 1) & (octave < 2) | (exponents == -127) & (octave < 1)).all()
+
+
+@EVERY_FORMAT
+@EVERY_SCALING
+def test_every_tie_and_its_neighbours_match_the_oracle(fmt, scaling):
+    """Middles between two codes, times the scale of the group's largest value; every octave."""
+    for top in (416.0 * 2.0 ** -12, 57344.0, 3.0e-40):
+        amax = np.array([top], np.float32)
+        _, scale = quantize(amax, fmt, scaling)
+        unit = float(scale[0]) if scale.dtype == np.float32 else 2.0 ** (int(scale[0]) - 127)
+        middles = np.concatenate([np.arange(16, 32) / 16 * 2.0 ** octave * unit
+                                  for octave in range(fmt.smallest_exponent - 2,
+                                                      fmt.largest_exponent + 1)])
+        bits = middles.astype(np.float32).view(np.uint32)
+        bits = np.concatenate([bits, bits + np.uint32(1), np.maximum(bits, 1) - np.uint32(1)])
+        bits = np.unique(np.minimum(bits, amax.view(np.uint32)))[:, None]
+        groups = np.concatenate([np.repeat(amax.view(np.uint32)[:, None], bits.size, axis=0),
+                                 bits], axis=1)
+        agrees(groups, fmt, scaling)
+
+
+@EVERY_FORMAT
+@EVERY_SCALING
+def test_groups_of_subnormals_match_the_oracle(fmt, scaling):
+    rng = np.random.default_rng(25)
+    for top in (1, 2, 200, 449, 700, 1 << 16, 1 << 22, 1 << 23):
+        agrees(rng.integers(0, top + 1, (30, 8), dtype=np.uint32)
+               | (random_fp32(rng, 30, 8) & 0x80000000), fmt, scaling)
 
 
 def test_the_default_floor_bounds_the_exponent():

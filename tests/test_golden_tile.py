@@ -37,10 +37,10 @@ def loaded(tile, k, columns, **sizes):
     image = Image(tile, **sizes)
     rng = np.random.default_rng(26)
     for column in range(columns):
-        source, other = (image.put(part) for part in pack_activations(
+        source, scales_at = (image.put(part) for part in pack_activations(
             random_codes(rng, k), random_scales(rng, tile, tile.groups(k)), tile))
         assert image.run(opcode=Opcode.LOAD, columns=column, k=k, source=source,
-                         other=other) == ErrorCode.NONE
+                         source_scales=scales_at) == ErrorCode.NONE
     return image
 
 
@@ -59,19 +59,19 @@ def test_commands_compute_gemv_through_the_hosts_layout(tile):
             ws = random_scales(rng, tile, -(-rows // weight_rows), tile.groups(k))
             xs = random_scales(rng, tile, columns, tile.groups(k))
             for column in range(columns):
-                source, other = (image.put(part)
+                source, scales_at = (image.put(part)
                                  for part in pack_activations(x[column], xs[column], tile))
                 assert image.run(opcode=Opcode.LOAD, columns=column, k=k, source=source,
-                                 other=other) == ErrorCode.NONE
+                                 source_scales=scales_at) == ErrorCode.NONE
             source = image.put(pack_weights(w, ws, tile))
-            other, size = image.end, tile.result_atoms(rows) * tile.atom_bytes
+            target, size = image.end, tile.result_atoms(rows) * tile.atom_bytes
             before = image.memory.copy()
             assert image.run(opcode=Opcode.GEMV, columns=columns, rows=rows, k=k, source=source,
-                             other=other) == ErrorCode.NONE
-            data = image.memory[other:other + size].tobytes()
+                             target=target) == ErrorCode.NONE
+            data = image.memory[target:target + size].tobytes()
             assert np.array_equal(unpack_results(data, rows, columns, tile),
                                   gemv(w, ws, x, xs, tile))
-            before[other:other + size] = image.memory[other:other + size]
+            before[target:target + size] = image.memory[target:target + size]
             assert np.array_equal(before, image.memory)
 
 
@@ -79,10 +79,10 @@ def test_columns_that_are_not_used_give_zeros():
     image = loaded(ODD, 40, 3)
     w = random_codes(np.random.default_rng(28), 6, 40)
     source = image.put(pack_weights(w, np.ones((3, 2), np.float32), ODD))
-    other = image.end
+    target = image.end
     assert image.run(opcode=Opcode.GEMV, columns=2, rows=6, k=40, source=source,
-                     other=other) == ErrorCode.NONE
-    results = image.memory[other:other + 48].view(np.uint16).reshape(6, 4)
+                     target=target) == ErrorCode.NONE
+    results = image.memory[target:target + 48].view(np.uint16).reshape(6, 4)
     assert results[:, :2].any() and not results[:, 2:].any()
 
 
@@ -90,19 +90,19 @@ def test_padding_lanes_take_part_as_they_stand():
     image = Image(SMALL)
     codes = image.put(bytes([0x3C] * 8))
     scales = image.put(bytes([127] * 8))
-    assert image.run(opcode=Opcode.LOAD, k=3, source=codes, other=scales) == ErrorCode.NONE
+    assert image.run(opcode=Opcode.LOAD, k=3, source=codes, source_scales=scales) == ErrorCode.NONE
     stream = np.zeros(SMALL.weight_stream_atoms(1, 3) * 8, np.uint8)
     stream[:SMALL.scale_rows] = 127
     stream[SMALL.weight_scale_atoms(3) * 8:][:8] = 0x3C
     source = image.put(stream.tobytes())
-    other = image.end
+    target = image.end
     assert image.run(opcode=Opcode.GEMV, columns=1, rows=1, k=3, source=source,
-                     other=other) == ErrorCode.NONE
-    assert image.memory[other:other + 4].view(np.float32)[0] == 8.0
+                     target=target) == ErrorCode.NONE
+    assert image.memory[target:target + 4].view(np.float32)[0] == 8.0
 
 
-GEMV = {"opcode": Opcode.GEMV, "columns": 1, "k": 8, "rows": 2, "source": 0x1000, "other": 0x2000}
-LOAD = {"opcode": Opcode.LOAD, "k": 8, "source": 0x1000, "other": 0x2000}
+GEMV = {"opcode": Opcode.GEMV, "columns": 1, "k": 8, "rows": 2, "source": 0x1000, "target": 0x2000}
+LOAD = {"opcode": Opcode.LOAD, "k": 8, "source": 0x1000, "source_scales": 0x2000}
 FENCE = {"opcode": Opcode.FENCE, "tag": 9}
 
 
@@ -114,12 +114,21 @@ FENCE = {"opcode": Opcode.FENCE, "tag": 9}
     (GEMV, {"opcode": 4, "reserved": 1}, ErrorCode.OPCODE),
     (GEMV, {"reserved": 1, "columns": 0}, ErrorCode.RESERVED),
     (LOAD, {"rows": 1}, ErrorCode.RESERVED),
+    (LOAD, {"target": 8}, ErrorCode.RESERVED),
+    (LOAD, {"transposed": 1}, ErrorCode.RESERVED),
+    (GEMV, {"source_scales": 8}, ErrorCode.RESERVED),
+    (GEMV, {"to_host": 1}, ErrorCode.RESERVED),
+    (LOAD, {"target_scales": 1 << 63}, ErrorCode.RESERVED),
     (FENCE, {"k": 1}, ErrorCode.RESERVED),
     (FENCE, {"columns": 1}, ErrorCode.RESERVED),
     (FENCE, {"rows": 1}, ErrorCode.RESERVED),
     (FENCE, {"source": 8}, ErrorCode.RESERVED),
-    (FENCE, {"other": 8}, ErrorCode.RESERVED),
+    (FENCE, {"target": 8}, ErrorCode.RESERVED),
     (FENCE, {"reserved": 8}, ErrorCode.RESERVED),
+    (FENCE, {"source_scales": 8}, ErrorCode.RESERVED),
+    (LOAD, {"source_format": 1, "columns": 1}, ErrorCode.FORMAT),
+    (LOAD, {"source_format": 3}, ErrorCode.FORMAT),
+    (GEMV, {"transposed": 1, "columns": 0}, ErrorCode.FORMAT),
     (GEMV, {"columns": 0, "k": 0}, ErrorCode.COLUMNS),
     (GEMV, {"columns": 2}, ErrorCode.COLUMNS),
     (LOAD, {"columns": 1}, ErrorCode.COLUMNS),
@@ -129,15 +138,15 @@ FENCE = {"opcode": Opcode.FENCE, "tag": 9}
     (GEMV, {"rows": 0, "source": 1}, ErrorCode.ROWS),
     (GEMV, {"rows": 1 << 24}, ErrorCode.ROWS),
     (GEMV, {"source": 0xFFFF0004}, ErrorCode.ALIGNMENT),
-    (LOAD, {"other": 0x2001}, ErrorCode.ALIGNMENT),
+    (LOAD, {"source_scales": 0x2001}, ErrorCode.ALIGNMENT),
     (GEMV, {"rows": (1 << 24) - 1, "k": 16}, ErrorCode.WINDOW),
     (LOAD, {"source": 0xFFF8}, ErrorCode.NONE),
     (LOAD, {"source": 0x1_0000}, ErrorCode.WINDOW),
     (LOAD, {"source": 0x1_0000_0000_1000}, ErrorCode.WINDOW),
     (LOAD, {"source": 0xFFF8, "k": 9}, ErrorCode.WINDOW),
-    (LOAD, {"other": 0xFFFF_FFFF_FFFF_FFF8}, ErrorCode.WINDOW),
-    (GEMV, {"k": 9, "other": 0x1000}, ErrorCode.NOT_LOADED),
-    (GEMV, {"other": 0x1000}, ErrorCode.OVERLAP),
+    (LOAD, {"source_scales": 0xFFFF_FFFF_FFFF_FFF8}, ErrorCode.WINDOW),
+    (GEMV, {"k": 9, "target": 0x1000}, ErrorCode.NOT_LOADED),
+    (GEMV, {"target": 0x1000}, ErrorCode.OVERLAP),
 ])
 def test_checks_in_the_order_of_their_codes(base, change, error):
     image = loaded(SMALL, 8, 1)
@@ -152,9 +161,9 @@ def test_checks_in_the_order_of_their_codes(base, change, error):
 def test_overlap_begins_and_ends_with_the_regions():
     image = loaded(SMALL, 8, 1)
     atoms = SMALL.weight_stream_atoms(3, 8), SMALL.result_atoms(3)
-    for other, error in ((-atoms[1], ErrorCode.NONE), (1 - atoms[1], ErrorCode.OVERLAP),
+    for target, error in ((-atoms[1], ErrorCode.NONE), (1 - atoms[1], ErrorCode.OVERLAP),
                          (atoms[0] - 1, ErrorCode.OVERLAP), (atoms[0], ErrorCode.NONE)):
-        assert image.run(**{**GEMV, "rows": 3, "other": 0x1000 + 8 * other}) == error
+        assert image.run(**{**GEMV, "rows": 3, "target": 0x1000 + 8 * target}) == error
 
 
 @pytest.mark.parametrize("base, limit, error", [
@@ -173,26 +182,26 @@ def test_the_window_is_truncated_to_atoms_and_addresses(base, limit, error):
     assert image.run(**LOAD) == error
 
 
-@pytest.mark.parametrize("source, other, error", [
+@pytest.mark.parametrize("source, scales, error", [
     (0xFFF0, 0xFFF8, ErrorCode.NONE),
     (0xFFF8, 0x1000, ErrorCode.WINDOW),
     (0x1000, 0x1_0000, ErrorCode.WINDOW),
 ])
-def test_a_wider_window_does_not_open_more_than_the_memory(source, other, error):
+def test_a_wider_window_does_not_open_more_than_the_memory(source, scales, error):
     image = Image(SMALL)
     image.golden.window_limit = 0x1_FFFF
     # Two atoms of codes, one atom of two scales.
-    assert image.run(opcode=Opcode.LOAD, k=9, source=source, other=other) == error
+    assert image.run(opcode=Opcode.LOAD, k=9, source=source, source_scales=scales) == error
 
 
 def test_a_load_of_another_k_or_column_counts():
     image = loaded(ODD, 40, 2)
     source = image.put(bytes(ODD.weight_stream_atoms(1, 40) * 16))
     gemv_fields = {"opcode": Opcode.GEMV, "k": 40, "rows": 1, "source": source,
-                   "other": image.end}
+                   "target": image.end}
     assert image.run(**gemv_fields, columns=2) == ErrorCode.NONE
     assert image.run(**gemv_fields, columns=3) == ErrorCode.NOT_LOADED
-    assert image.run(opcode=Opcode.LOAD, columns=1, k=41, source=0, other=0) == ErrorCode.NONE
+    assert image.run(opcode=Opcode.LOAD, columns=1, k=41) == ErrorCode.NONE
     assert image.run(**gemv_fields, columns=2) == ErrorCode.NOT_LOADED
     assert image.run(**gemv_fields, columns=1) == ErrorCode.NONE
 
@@ -200,9 +209,9 @@ def test_a_load_of_another_k_or_column_counts():
 def test_memory_that_is_not_there_answers_with_an_error():
     image = loaded(SMALL, 8, 1, size=0x3000)
     image.golden.window_limit = 0x10000
-    assert image.run(**{**GEMV, "other": 0x3000}) == ErrorCode.WRITE
+    assert image.run(**{**GEMV, "target": 0x3000}) == ErrorCode.WRITE
     assert image.run(**{**GEMV, "source": 0x2FF8}) == ErrorCode.READ
-    assert image.run(**{**LOAD, "other": 0x3000}) == ErrorCode.READ
+    assert image.run(**{**LOAD, "source_scales": 0x3000}) == ErrorCode.READ
     assert image.run(**GEMV) == ErrorCode.NOT_LOADED
 
 
@@ -224,9 +233,9 @@ def test_the_first_atom_with_a_fault_decides():
         assert np.array_equal(image.memory, before)
     # Codes are read before scales; a failed LOAD leaves no vector.
     image.golden.faults = {0x1000 // 8: ReadFault.UNCORRECTABLE}
-    assert image.run(**{**LOAD, "source": 0x2000, "other": 0x1000}) == ErrorCode.ECC
+    assert image.run(**{**LOAD, "source": 0x2000, "source_scales": 0x1000}) == ErrorCode.ECC
     image.golden.faults[0x2000 // 8] = ReadFault.RESPONSE
-    assert image.run(**{**LOAD, "source": 0x2000, "other": 0x1000}) == ErrorCode.READ
+    assert image.run(**{**LOAD, "source": 0x2000, "source_scales": 0x1000}) == ErrorCode.READ
     image.golden.faults = {}
     assert image.run(**GEMV) == ErrorCode.NOT_LOADED
 

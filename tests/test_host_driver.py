@@ -36,9 +36,9 @@ def _run(tile: Tile, method: str, **values: int) -> Any:
 
 def test_check_names_the_address_of_an_uncorrectable_atom(default_tile: Tile) -> None:
     with pytest.raises(CommandFailed, match=(
-            r"^command 7 ended with error 12 \(ECC\): a word with two wrong bits was read; results "
+            r"^command 7 ended with error 14 \(ECC\): a word with two wrong bits was read; results "
             r"are invalid; the first such atom is at 0x300001000$")) as failed:
-        _run(default_tile, "check", error=12 | 7 << 16, status=8, ecc_address_low=0x1000,
+        _run(default_tile, "check", error=14 | 7 << 16, status=8, ecc_address_low=0x1000,
              ecc_address_high=3)
     assert failed.value.code == ErrorCode.ECC and failed.value.address == 0x3_0000_1000
 
@@ -46,9 +46,9 @@ def test_check_names_the_address_of_an_uncorrectable_atom(default_tile: Tile) ->
 @pytest.mark.parametrize("status", [0, 8])
 def test_check_names_no_address_with_other_errors(default_tile: Tile, status: int) -> None:
     with pytest.raises(CommandFailed, match=(
-            r"^command 9 ended with error 13 \(TIMEOUT\): the memory did not answer in time; "
+            r"^command 9 ended with error 15 \(TIMEOUT\): the memory did not answer in time; "
             r"results are invalid$")) as failed:
-        _run(default_tile, "check", error=13 | 9 << 16, status=status, ecc_address_low=64)
+        _run(default_tile, "check", error=15 | 9 << 16, status=status, ecc_address_low=64)
     assert failed.value.address is None
 
 

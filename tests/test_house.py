@@ -29,11 +29,34 @@ ARITHMETIC = ("decoder", "dot_array", "fp32_rounder", "fp32_multiplier", "fp32_a
 # Components that mean little without the others of their unit: each is a part of that unit, whose
 # bench proves all of them.
 PARTS = {
+    "adder_tree": "reducer",
     "bank_state": "memory_controller",
+    "chain_sum": "reducer",
+    "code_caster": "quantizer",
     "column_arbiter": "memory_controller",
     "command_scheduler": "memory_controller",
+    "fixed_sum": "reducer",
+    "fp32_squarer": "reducer",
+    "maximum_tree": "reducer",
+    "positive_adder": "reducer",
+    "reduction_packer": "tile",
     "refresh_scheduler": "memory_controller",
+    "region_joiner": "tile",
+    "running_maximum": "reducer",
+    "scale_maker": "quantizer",
+    "square_pair": "reducer",
+    "tensor_beats": "tile",
+    "tensor_engine": "tile",
+    "tensor_path": "tile",
+    "tensor_reads": "tile",
+    "tensor_unit": "tile",
+    "tensor_writes": "tile",
+    "window_config": "cast_window",
+    "window_filler": "cast_window",
+    "window_planner": "cast_window",
+    "window_store": "cast_window",
     "write_buffer": "memory_controller",
+    "write_watch": "cast_window",
 }
 
 MODULES = sorted(path for folder in ARROWS for path in (PROJECT / folder).rglob("*.py"))

@@ -18,11 +18,20 @@ def test_fields_tile_the_descriptor() -> None:
 
 def test_command_survives_packing() -> None:
     command = Command(opcode=Opcode.GEMV, columns=3, tag=0xBEEF, k=0x12345678, rows=(1 << 24) - 1,
-                      source=0x0123_4567_89AB_CDEF, other=0xFEDC_BA98_7654_3210)
+                      source=0x0123_4567_89AB_CDEF, target=0xFEDC_BA98_7654_3210)
     words = command.pack()
-    assert words == (0xBEEF0302, 0x12345678, 0x00FFFFFF, 0, 0x89ABCDEF, 0x01234567,
-                     0x76543210, 0xFEDCBA98)
+    assert words == (0xBEEF0302, 0x12345678, 0x00FFFFFF, 0, 0x89ABCDEF, 0x01234567, 0, 0,
+                     0x76543210, 0xFEDCBA98, 0, 0)
     assert Command.unpack(words) == command
+    command = Command(opcode=Opcode.TRANSPOSE, tag=1, k=2, rows=3, source_format=1,
+                      target_format=2, rule=3, group=7, source_scales=0x1_0000_0020,
+                      target_scales=0x2_0000_0040)
+    words = command.pack()
+    assert words == (0x00010006, 2, 3, 0x7321, 0, 0, 0x20, 1, 0, 0, 0x40, 2)
+    assert Command.unpack(words) == command
+    command = Command(opcode=Opcode.REDUCE, reduction=7, whole=1, to_host=1)
+    assert command.pack()[3] == 0x370000
+    assert Command(opcode=Opcode.GEMV, transposed=1).pack()[3] == 0x400000
 
 
 def test_command_refuses_what_does_not_fit() -> None:

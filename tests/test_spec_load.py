@@ -90,7 +90,7 @@ def test_problems_carry_their_facts(tmp_path: Path) -> None:
     ("[memory]\natom_bytes = 32.5", "memory.atom_bytes must be one of 8, 16, 32, 64, not 32.5"),
     ('[memory]\ninterface = "AXI"', 'memory.interface must be one of "axi4", "native", not "AXI"'),
     ("[memory]\ninterface = [1]",
-     'memory.interface must be one of "axi4", "native", not an array'),
+     'memory.interface must be one of "axi4", "native", not [1]'),
     ('[memory]\ngrade = "hbm3_6400"',
      'memory.grade = "hbm3_6400" has no meaning with memory.interface = "axi4"; leave it out, or '
      'set memory.interface = "native"'),
@@ -100,7 +100,7 @@ def test_problems_carry_their_facts(tmp_path: Path) -> None:
     ("[compute]\ncolumns = true", "compute.columns must be an integer in [1, 8], not true"),
     ('[compute]\ncolumns = "4"', 'compute.columns must be an integer in [1, 8], not "4"'),
     ("[compute]\ncolumns = 4.0", "compute.columns must be an integer in [1, 8], not 4.0"),
-    ("[compute]\ncolumns = [4]", "compute.columns must be an integer in [1, 8], not an array"),
+    ("[compute]\ncolumns = [4]", "compute.columns must be an integer in [1, 8], not [4]"),
     ("[compute.columns]\na = 4", "compute.columns must be an integer in [1, 8], not a table"),
     ('[compute]\nweights = "E4M3"', 'compute.weights must be one of "e4m3", "e5m2", not "E4M3"'),
     ("[scaling]\namax_floor = nan", "scaling.amax_floor must be a number in [0, 1], not nan"),
@@ -115,7 +115,7 @@ def test_problems_carry_their_facts(tmp_path: Path) -> None:
                             "an integer in [1, 65536]?"),
     ("[host]\nzzz = 8", "host.zzz = 8 is unknown; [host] has queue_depth"),
     ("[zzz]", "zzz = a table is unknown; a description has name, [memory], [compute], [scaling], "
-              "[host], [clock]"),
+              "[quantize], [reduce], [transpose], [convert], [host], [clock]"),
     ("[memroy]", "[memroy] is unknown; did you mean [memory]?"),
 ])
 def test_refuses_a_value(tmp_path: Path, line: str, message: str) -> None:
@@ -197,6 +197,103 @@ def test_refuses_a_number_that_python_does_not_read(tmp_path: Path) -> None:
     assert problem.startswith("t.toml: this is not TOML: Exceeds the limit")
 
 
+_FORMATS = 'an array of one or more of "e4m3", "e5m2", each once'
+_GROUPS = "an array of one or more of 16, 32, 64, 128, 256, each once"
+
+
+@pytest.mark.parametrize(("line", "message"), [
+    ('[quantize]\nformats = ["e4m3", "bf16"]',
+     f'quantize.formats must be {_FORMATS}, not ["e4m3", "bf16"]'),
+    ('[quantize]\nformats = ["x", 3]', f'quantize.formats must be {_FORMATS}, not ["x", 3]'),
+    ('[quantize]\nformats = ["e4m3", "e4m3"]',
+     f'quantize.formats must be {_FORMATS}, not ["e4m3", "e4m3"]'),
+    ("[quantize]\nformats = []", f"quantize.formats must be {_FORMATS}, not []"),
+    ('[quantize]\nformats = "e4m3"', f'quantize.formats must be {_FORMATS}, not "e4m3"'),
+    ("[quantize]\nformats = {a = 1}", f"quantize.formats must be {_FORMATS}, not a table"),
+    ('[quantize]\nformats = [["e4m3"]]', f"quantize.formats must be {_FORMATS}, not an array"),
+    ("[quantize]\ngroups = [128, 100]", f"quantize.groups must be {_GROUPS}, not [128, 100]"),
+    ("[quantize]\ngroups = [true]", f"quantize.groups must be {_GROUPS}, not [true]"),
+    ('[quantize]\ngroups = ["128"]', f'quantize.groups must be {_GROUPS}, not ["128"]'),
+    ("[quantize]\ngroups = 128", f"quantize.groups must be {_GROUPS}, not 128"),
+    ("[quantize]\nrules = [" + '"e8m0", ' * 20 + "]",
+     'quantize.rules must be an array of one or more of "e8m0-ceil", "e8m0-floor", "fp32-div", '
+     'each once, not ["e8m0", "e8m0", "e8m0", "e8m0", "e8m0", "e8m0", "e8m0", ...'),
+    ("[quantize]\nwindow = 1", "quantize.window must be one of false, true, not 1"),
+    ("[quantize]\nwindow_groups = 1000",
+     "quantize.window_groups must be a power of two in [32, 65536], not 1000"),
+    ('[reduce]\nformats = ["fp16"]', 'reduce.formats must be an array of one or more of "bf16", '
+     '"e4m3", "e5m2", "fp32", each once, not ["fp16"]'),
+    ("[transpose]\nblock = 100", "transpose.block must be a power of two in [8, 256], not 100"),
+    ("[convert]\nformats = []", 'convert.formats must be an array of one or more of "bf16", '
+     '"e4m3", "e5m2", "fp32", each once, not []'),
+    ("reduce = 3", "reduce must be a table, not 3"),
+    ("[[transpose]]", "transpose must be a table, not an array"),
+    ("[quantize]\nformat = 3",
+     f"quantize.format = 3 is unknown; did you mean quantize.formats, {_FORMATS}?"),
+    ("[transpose]\nblok = 64", "transpose.blok = 64 is unknown; did you mean transpose.block, a "
+                               "power of two in [8, 256]?"),
+    ("[reduce]\nzzz = [1]", "reduce.zzz = [1] is unknown; [reduce] has formats"),
+    ("[quantise]", "[quantise] is unknown; did you mean [quantize]?"),
+])
+def test_refuses_of_the_tensor_units(tmp_path: Path, line: str, message: str) -> None:
+    (problem,) = problems_of(tmp_path, f'name = "t"\n{line}\n')
+    assert re.sub(r"^t.toml(:\d+)?: ", "", problem) == message
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("[memory]\natom_bytes = 64\n[quantize]\ngroups = [64, 16]",
+     "quantize.groups has 16, shorter than one atom of 32 BF16 elements; allowed: 32 or more"),
+    ("[quantize]\nwindow = true", "quantize.window = true needs the host port of "
+                                  'memory.interface = "native"; leave it out'),
+    ("[transpose]\nblock = 16", "transpose.block = 16 is shorter than one atom of 32 codes; "
+                                "allowed: 32 or more"),
+    ('[memory]\ninterface = "native"\ngrade = "ddr5_4800"\n[transpose]\nblock = 32',
+     "transpose.block = 32 is shorter than one atom of 64 codes; allowed: 64 or more"),
+])
+def test_names_a_conflict_of_the_tensor_units(tmp_path: Path, text: str, message: str) -> None:
+    (problem,) = problems_of(tmp_path, f'name = "t"\n{text}\n')
+    assert re.sub(r"^t.toml:\d+: ", "", problem) == message
+
+
+def test_names_every_mistake_of_the_tensor_units(tmp_path: Path) -> None:
+    assert problems_of(tmp_path, """name = "t"
+[memory]
+atom_bytes = 64
+[quantise]
+formats = ["e4m3", "e4m3"]
+groups = [16]
+windows = true
+[transpose]
+block = 32
+[reduce]
+formats = "bf16"
+""") == [
+        "t.toml:4: [quantise] is unknown; did you mean [quantize]?",
+        f't.toml:5: quantise.formats must be {_FORMATS}, not ["e4m3", "e4m3"]',
+        "t.toml:6: quantize.groups has 16, shorter than one atom of 32 BF16 elements; allowed: 32 "
+        "or more",
+        "t.toml:7: quantise.windows = true is unknown; did you mean quantize.window, one of false, "
+        "true?",
+        "t.toml:9: transpose.block = 32 is shorter than one atom of 64 codes; allowed: 64 or more",
+        't.toml:11: reduce.formats must be an array of one or more of "bf16", "e4m3", "e5m2", '
+        '"fp32", each once, not "bf16"',
+    ]
+
+
+def test_sections_that_are_left_out_stay_absent(tmp_path: Path) -> None:
+    path = tmp_path / "t.toml"
+    path.write_text('name = "t"\n[reduce]\n')
+    tile = load_tile(path)
+    assert tile.description.reduce is not None and tile.description.quantize is None
+    assert {"quantizer", "converter", "transposer"}.isdisjoint(tile.units)
+    assert "reducer" in tile.units
+    # An empty section has its defaults.
+    path.write_text('name = "t"\n[reduce]\nformats = ["bf16", "e4m3", "fp32"]\n')
+    assert load_tile(path).digest == tile.digest
+    path.write_text('name = "t"\n')
+    assert load_tile(path).digest != tile.digest
+
+
 def test_names_the_nearest_file(tmp_path: Path) -> None:
     with pytest.raises(DescriptionError) as caught:
         load_description(PROJECT / "tiles" / "hbm3_fp.toml")
@@ -211,8 +308,9 @@ def test_names_the_files_of_a_directory() -> None:
         load_description(PROJECT / "tests" / "descriptions")
     assert str(caught.value).endswith(
         "this is a directory; name one TOML file in it; "
-        f"{PROJECT / 'tests' / 'descriptions'} has native_ddr5.toml, native_small.toml, odd.toml, "
-        "small_grade.toml, smallest.toml")
+        f"{PROJECT / 'tests' / 'descriptions'} has blocks.toml, native_ddr5.toml, "
+        "native_small.toml, native_tensors.toml, odd.toml, small_grade.toml, smallest.toml, "
+        "tensors.toml")
 
 
 NATIVE = 'name = "t"\n[memory]\ninterface = "native"\n'

@@ -4,14 +4,18 @@ import json
 import tomllib
 from pathlib import Path
 
-from spec.description import Description, NativeMemory
+from spec.description import (
+    Convert, Description, NativeMemory, Quantize, Reduce, Transpose,
+)
 from spec.schema import description_keys, description_schema
 
 
 def test_keys_cover_the_model() -> None:
     expected = {"name"}
-    for description in (Description(name="t"), Description(name="t", memory=NativeMemory(
-            interface="native", grade="hbm3_6400"))):
+    for description in (
+            Description(name="t", quantize=Quantize(), reduce=Reduce(), transpose=Transpose(),
+                        convert=Convert()),
+            Description(name="t", memory=NativeMemory(interface="native", grade="hbm3_6400"))):
         expected |= {f"{section}.{key}" for section, values in description.model_dump().items()
                      if isinstance(values, dict) for key in values}
     assert set(description_keys()) == expected
@@ -38,6 +42,23 @@ def test_schema_lists_powers_of_two() -> None:
     assert schema["$defs"]["Scaling"]["properties"]["group"]["enum"] == [
         8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096]
     assert schema["$defs"]["Axi4Memory"]["properties"]["burst_atoms"]["enum"][0] == 1
+
+
+def test_schema_knows_arrays_and_sections_that_may_be_left_out() -> None:
+    schema = description_schema()
+    groups = schema["$defs"]["Quantize"]["properties"]["groups"]
+    assert groups["items"]["enum"] == [16, 32, 64, 128, 256]
+    assert (groups["type"], groups["minItems"], groups["uniqueItems"]) == ("array", 1, True)
+    assert schema["properties"]["quantize"] == {"$ref": "#/$defs/Quantize"}
+    assert schema["$defs"]["Transpose"]["properties"]["block"]["enum"] == [8, 16, 32, 64, 128, 256]
+    assert "transpose" not in schema["required"]
+
+
+def test_keys_of_arrays_have_the_choices_of_their_items() -> None:
+    keys = description_keys()
+    assert keys["quantize.rules"].kind == "array"
+    assert keys["quantize.rules"].choices == ("e8m0-ceil", "e8m0-floor", "fp32-div")
+    assert keys["quantize.window"].choices == (False, True)
 
 
 def test_schema_names_every_key_and_refuses_others(description_path: Path) -> None:

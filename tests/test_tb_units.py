@@ -54,7 +54,9 @@ def test_every_unit_has_a_case() -> None:
         # Units without parameters have one set; those with a format alone, one per format; those of
         # ECC, one per tile that has it.
         few = {"fp32_adder": 1, "fp32_multiplier": 1, "row_accumulator": 1, "scale_combiner": 2,
-               "group_scaler": 2, "secded_encoder": 1, "secded_decoder": 2, "inline_ecc": 1}
+               "group_scaler": 2, "secded_encoder": 1, "secded_decoder": 2, "inline_ecc": 1,
+               "quantizer": 2, "row_packer": 2, "converter": 2, "reducer": 2, "transposer": 2,
+               "tensor_checker": 2, "cast_window": 1}
         assert sets >= few.get(unit, 3), unit
 
 

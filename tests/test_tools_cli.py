@@ -13,6 +13,7 @@ import pytest
 
 from spec.grade import grade_names, load_grade
 from spec.load import load_tile
+from spec.tensors import Reduction, ScaleRule, TensorFormat
 from spec.tile import Tile
 from tests.conftest import DESCRIPTIONS, PROJECT
 from tools.cli import HELD, INTERRUPTED, NOT_HELD, VERBS, WRONG_INPUT, run_command
@@ -33,6 +34,12 @@ def command(*arguments: str, **options: object) -> "subprocess.CompletedProcess[
         check=False, stdin=subprocess.DEVNULL, **options)
     assert "Traceback" not in found.stderr
     return found
+
+
+def test_the_module_is_the_command() -> None:
+    found = subprocess.run([sys.executable, "-m", "tools.cli", "check", "none.toml"], cwd=PROJECT,
+                           text=True, capture_output=True, timeout=120, check=False)
+    assert found.returncode == WRONG_INPUT and "none.toml" in found.stderr
 
 
 def test_check_holds(description_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -172,6 +179,41 @@ def _rates(tile: Tile) -> dict[tuple[str, str], float]:
             for rate in memory_explanation(tile)["rates"] if rate["value"] is not None}
 
 
+def test_explain_says_what_can_be_done_with_whole_tensors(
+        capsys: pytest.CaptureFixture[str]) -> None:
+    full = PROJECT / "tiles" / "hbm3_fp8_native_full.toml"
+    assert run_command(["explain", str(full), "--json"]) == HELD
+    data = json.loads(capsys.readouterr().out)
+    assert data["tensors"]["commands"] == {
+        "QUANTIZE": "bf16 to e4m3; rules e8m0-ceil; groups of 128",
+        "REDUCE": "bf16, e4m3, fp32: sum, sum_squares, max, min, amax, argmax, moments",
+        "TRANSPOSE": "bf16 and 8-bit codes, in blocks of 128 x 128; e4m3, bf16 to e4m3 with new "
+                     "scales of 128 x 1",
+        "COPY": "bf16, fp32, e4m3 as they are, and to bf16, fp32; to e4m3 with rules and groups as "
+                "QUANTIZE",
+        "MAP": "cast window: bf16 in memory read to e4m3; rules e8m0-ceil; groups of 128",
+        "LOAD": "bf16 as e4m3, e8m0-ceil, groups of 128",
+        "GEMV": "by transposed weights"}
+    assert data["tensors"]["k_max_with_scales"] == 16384 and data["tensors"]["results_to_host"]
+    # Two blocks of 128 x 128 elements of two bytes.
+    sizes = {buffer["name"]: buffer["bytes"] for buffer in data["buffers"]}
+    assert sizes["transposed blocks"] == 2 * 128 * 128 * 2
+    assert run_command(["explain", str(full)]) == HELD
+    assert "Whole tensors" in capsys.readouterr().err
+    # Each unit by itself, and none.
+    tile = load_tile(PROJECT / "tiles" / "hbm3_fp8_full.toml")
+    for section, commands in (("quantize", {"QUANTIZE", "LOAD"}), ("reduce", {"REDUCE"}),
+                              ("transpose", {"TRANSPOSE", "GEMV"}), ("convert", {"COPY"})):
+        others = {name: None for name in ("quantize", "reduce", "transpose", "convert")
+                  if name != section}
+        alone = tile.model_copy(update={"description": tile.description.model_copy(update=others)})
+        tensors = explanation(alone, 1, 1)["tensors"]
+        assert set(tensors["commands"]) == commands
+        assert not any(text.endswith((", ", " ")) for text in tensors["commands"].values())
+    assert run_command(["explain", DEFAULT, "--json"]) == HELD
+    assert json.loads(capsys.readouterr().out)["tensors"] is None
+
+
 def test_explain_shows_a_native_memory(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["explain", str(NATIVE), "--json"]) == HELD
     memory = json.loads(capsys.readouterr().out)["memory"]
@@ -273,18 +315,45 @@ def test_header_compiles_and_agrees_with_the_registers(tile: Tile, tmp_path: Pat
     (tmp_path / "t.c").write_text(
         '#include "r.h"\n#include "r.h"\n#include <stdio.h>\n'
         f'int main(void) {{ printf("%u %u %u %u %u\\n", {guard}_DOORBELL, '
-        f"{guard}_ERROR_TAG_MASK >> {guard}_ERROR_TAG_SHIFT, {guard}_COMMAND_OTHER_WORD, "
+        f"{guard}_ERROR_TAG_MASK >> {guard}_ERROR_TAG_SHIFT, {guard}_COMMAND_TARGET_WORD, "
         f"{guard}_OPCODE_GEMV, {guard}_IDENTITY_VALUE); return 0; }}\n")
     subprocess.run(["gcc", "-Wall", "-Wextra", "-Werror", "-pedantic", "-std=c11",
                     str(tmp_path / "t.c"), "-o", str(tmp_path / "t")], check=True, timeout=60)
     answer = subprocess.run([str(tmp_path / "t")], capture_output=True, text=True, check=True,
                             timeout=60)
-    assert answer.stdout == f"88 65535 6 2 {int(tile.digest[:8], 16)}\n"
+    assert answer.stdout == f"88 65535 8 2 {int(tile.digest[:8], 16)}\n"
 
 
 def test_header_defines_each_name_once(tile: Tile) -> None:
     names = re.findall(r"^#define (\w+)", register_header(tile), re.MULTILINE)
     assert len(names) == len(set(names)) > 100
+
+
+def test_header_and_page_name_what_fields_may_hold(tile: Tile) -> None:
+    header, page = register_header(tile), register_page(tile)
+    for values, name in ((TensorFormat, "FORMAT"), (ScaleRule, "RULE"), (Reduction, "REDUCTION")):
+        for one in values:
+            assert f"#define {tile.name.upper()}_{name}_{one.name} {one.value}u\n" in header
+            assert f"| {one.name} | {one.value} |\n" in page
+
+
+def test_header_and_page_name_what_was_built() -> None:
+    tensors, native = (load_tile(path) for path in DESCRIPTIONS[-2:])
+    page = register_page(tensors)
+    assert "| commands | LOAD, GEMV, FENCE, QUANTIZE, REDUCE, TRANSPOSE, COPY |\n" in page
+    assert "| `quantize.formats` | e4m3, e5m2 |\n" in page
+    assert "| `transpose.block` | 32 |\n" in page
+    assert "aperture" not in page and "APERTURE" not in register_header(tensors)
+    header, page = register_header(native), register_page(native)
+    assert "| commands | LOAD, GEMV, FENCE, QUANTIZE, REDUCE, TRANSPOSE, MAP |\n" in page
+    assert "| `quantize.window` | true |\n" in page and "convert" not in page
+    port = native.host_port
+    for one in port.apertures:
+        base = port.aperture_base(one)
+        assert f"#define NATIVE_TENSORS_APERTURE_{one.name} {base:#x}ull /*" in header
+        assert f"| {one.name} | `{base:#x}` |" in page
+    plain = register_page(load_tile(DESCRIPTIONS[0]))
+    assert "| commands | LOAD, GEMV, FENCE |\n| " in plain and "quantize." not in plain
 
 
 def test_register_page_has_whole_tables(tile: Tile) -> None:

@@ -25,11 +25,13 @@ from tb.dram_model import model_text
 from tb.simulator import SimulationFailed, SimulatorError
 from tests.conftest import DESCRIPTIONS, PROJECT
 from tests.golden_cases import random_codes, random_scales
+from tb.oracle import gemv_element
 from tests.processes import interrupted
 from tools.cli import HELD, NOT_HELD, WRONG_INPUT, run_command
 from tools.simulation import simulate
 
-DEFAULT, X4, SMALLEST, ODD, NATIVE, NATIVE_DDR5, NATIVE_SMALL = map(str, DESCRIPTIONS)
+(DEFAULT, X4, SMALLEST, ODD, NATIVE, NATIVE_DDR5, NATIVE_SMALL, TENSORS) = map(
+    str, DESCRIPTIONS[:8])
 
 
 @pytest.fixture(autouse=True)
@@ -191,6 +193,44 @@ def test_wrong_safetensors_are_refused(place: str, message: str, run: Runner) ->
 
 
 # The simulated RTL
+
+
+@pytest.mark.parametrize("engine", ["golden", pytest.param("rtl", marks=pytest.mark.cosim)])
+def test_transposed_weights(run: Runner, engine: str) -> None:
+    """Results by transposed weights are those that the contract gives, element by element."""
+    tile, rng = load_tile(TENSORS), np.random.default_rng(47)
+    rows, k, vectors = tile.group + 7, 2 * tile.group + 3, tile.columns + 1
+    operands = _operands(rng, tile, rows, k, vectors, special=False)
+    operands["x"] = random_codes(rng, vectors, rows)
+    operands["sx"] = random_scales(rng, tile, vectors, tile.groups(rows), special=False)
+    _save(**operands)
+    code, answer = run(TENSORS, *CODES, "--transposed", "--engine", engine)
+    assert code == HELD and answer["transposed"] is True
+    y = np.load("y.npy").view(np.uint32)
+    assert y.shape == (k, vectors)
+    w, x, sw, sx = (operands[name] for name in ("w", "x", "sw", "sx"))
+    for row, vector in ((0, 0), (k - 1, vectors - 1), *zip(
+            rng.integers(0, k, 20), rng.integers(0, vectors, 20), strict=True)):
+        expected = gemv_element(
+            w[:, row].tolist(), sw[:, row // tile.group].view(np.uint32).tolist(),
+            x[vector].tolist(), sx[vector].view(np.uint32).tolist(), tile.weight_format,
+            tile.activation_format, tile.scale_format.name, tile.group)
+        assert y[row, vector] == expected, (row, vector)
+
+
+def test_transposed_weights_are_refused_where_they_cannot_be(run: Runner) -> None:
+    _save(w=np.zeros((4, 8), np.float32), x=np.zeros(4, np.float32))
+    assert run(DEFAULT, *GEMV, "--transposed")[0] == WRONG_INPUT
+    assert "hbm3_fp8 cannot multiply by transposed weights: that takes [transpose]" in (
+        " ".join(run.err.split()))
+    _save(x=np.zeros(8, np.float32))
+    assert run(TENSORS, *GEMV, "--transposed")[0] == WRONG_INPUT
+    assert "--weights has M = 4, --activations K = 8; they must agree" in " ".join(run.err.split())
+    _save(w=np.zeros((201, 8), np.float32), x=np.zeros(201, np.float32))
+    assert run(TENSORS, *GEMV, "--transposed")[0] == WRONG_INPUT
+    assert "M = 201 is more than this tile's k_max = 200" in " ".join(run.err.split())
+    assert not Path("y.npy").exists()
+
 
 
 @pytest.mark.cosim
