@@ -13,7 +13,7 @@ from spec.tensor_units import CastWindowParams
 __all__ = ["Answer", "WindowPlanner", "fetch_layout", "order_layout"]
 
 
-class Answer(Enum, shape=2):
+class Answer(Enum, shape=2):  # type: ignore[call-arg]  # Amaranth's Enum has it.
     """Where an answer comes from."""
 
     OUTSIDE = 0

@@ -138,9 +138,9 @@ class WindowBench:
         count = -(-window.elements // lanes)
         values = np.array([value for place in range(count) for value in
                            split_word(self.atoms[window.source + place], 16, lanes)], np.uint16)
-        fmt = "fp32" if window.scale_bytes == 4 else "e8m0"
         codes, scales = quantize(values[:window.elements], FLOAT_FORMATS[window.target],
-                                 Scaling(format=fmt, rule=window.rule, group=window.group,
+                                 Scaling(format="fp32" if window.scale_bytes == 4 else "e8m0",
+                                         rule=window.rule, group=window.group,
                                          amax_floor=params.amax_floor))
         unit = max(window.group, size)
         bad = {(index - window.source) * lanes // unit for index in self.faults

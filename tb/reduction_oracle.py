@@ -4,7 +4,6 @@ As :mod:`tb.oracle`, it shares nothing with the golden models but the formats' r
 """
 
 from collections.abc import Sequence
-from math import inf
 
 from spec.formats import FP32, FloatFormat
 from spec.tensors import Reduction
@@ -88,8 +87,8 @@ def reduced(beats: Sequence[Beat], reduction: Reduction, fmt: FloatFormat, scale
         return max(codes, key=_rank), 0
     if reduction == Reduction.MIN:
         return min(codes, key=_rank), 0
-    place, largest = 0, -inf
+    place = 0
     for index, code in enumerate(codes):
-        if value_of(code, FP32) > largest:
-            place, largest = index, value_of(code, FP32)
+        if value_of(code, FP32) > value_of(codes[place], FP32):
+            place = index
     return codes[place], place
