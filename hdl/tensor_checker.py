@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hdl.command_checker import ERROR_BITS, command_layout
-from hdl.tensor_fields import TensorKind, among, any_of, field_error, format_codes, log2
+from hdl.tensor_fields import TensorKind, among, any_of, field_error, format_codes, is_wide, log2
 from spec.commands import ErrorCode, Opcode
 from spec.tensor_checks import TensorCheckerParams
 from spec.tensors import RULE_NAMES, Reduction, ScaleRule, TensorFormat
@@ -257,7 +257,7 @@ class TensorChecker(wiring.Component):
         rows = Signal(params.times_bits)
         single, load = kind.of(Opcode.LOAD, Opcode.MAP), kind.of(Opcode.LOAD)
         reduces, transposes = kind.of(Opcode.REDUCE), kind.of(Opcode.TRANSPOSE)
-        wide = among(command.reduction, (Reduction.ARGMAX, Reduction.MOMENTS))
+        wide = is_wide(command.reduction)
         m.d.comb += rows.eq(Mux(single, 1, command.rows))
         scale_size = log2(params.scale_bytes)
         tile_group = log2(params.group)

@@ -7,9 +7,9 @@ from amaranth.hdl import Const, Mux, Signal
 
 from hdl.command_checker import ERROR_BITS
 from spec.commands import FIELDS, ErrorCode, Opcode
-from spec.tensors import RULE_NAMES, Reduction, ScaleRule, TensorFormat
+from spec.tensors import RULE_NAMES, Reduction, ScaleRule, TensorFormat, wide_results
 
-__all__ = ["TensorKind", "among", "any_of", "field_error", "format_codes", "log2"]
+__all__ = ["TensorKind", "among", "any_of", "field_error", "format_codes", "is_wide", "log2"]
 
 
 def any_of(flags):
@@ -20,6 +20,11 @@ def any_of(flags):
 def among(value, choices):
     """Whether ``value`` is one of ``choices``."""
     return any_of(value == choice for choice in choices)
+
+
+def is_wide(reduction):
+    """Whether a result of ``reduction`` is two words."""
+    return among(reduction, [kind for kind in Reduction if wide_results(kind)])
 
 
 def format_codes(names):

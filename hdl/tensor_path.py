@@ -11,11 +11,12 @@ from hdl.reducer import Reducer
 from hdl.reduction_packer import ReductionPacker
 from hdl.row_packer import RowPacker
 from hdl.tensor_checker import tensor_command_layout
+from hdl.tensor_fields import is_wide
 from hdl.tensor_streams import block_layout, scaled_layout
 from hdl.transposer import Transposer
 from spec.commands import Opcode
 from spec.tensor_engine import TensorEngineParams
-from spec.tensors import Reduction, ScaleRule, TensorFormat
+from spec.tensors import ScaleRule, TensorFormat
 
 __all__ = ["TensorPath"]
 
@@ -80,7 +81,6 @@ class TensorPath(wiring.Component):
         from_fp8, to_fp8 = source < TensorFormat.BF16, target < TensorFormat.BF16
         converts = ((opcode == Opcode.COPY) & ~copied & (from_fp8 | ~to_fp8)
                     | (opcode == Opcode.TRANSPOSE) & command.source_scale_row.any())
-        no = Const(0, 1)
 
         # Where the atoms are taken, each with its condition.
         taken = []
@@ -99,8 +99,7 @@ class TensorPath(wiring.Component):
                 *(reducer.i.payload[name].eq(i.payload[name])
                   for name in ("data", "count", "last", "scale")),
                 reducer.i.valid.eq(i.valid & reduces),
-                packer.wide.eq((command.reduction == Reduction.ARGMAX)
-                               | (command.reduction == Reduction.MOMENTS)),
+                packer.wide.eq(is_wide(command.reduction)),
                 packer.results.eq(Mux(command.whole, 1, command.rows)),
                 packer.start.eq(self.start),
                 packer.o.ready.eq(self.o.ready & reduces),
@@ -136,7 +135,6 @@ class TensorPath(wiring.Component):
                         m.d.comb += producer.ready.eq(consumer.ready)
 
         to_quantizer = [(chosen & ~transposes, producer) for chosen, producer in rows]
-        ends_run = no
         if params.transposer:
             m.submodules.transposer = transposer = Transposer(params.transposer)
             layout = block_layout(params.transposer)

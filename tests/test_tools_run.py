@@ -27,7 +27,8 @@ from tests.conftest import DESCRIPTIONS, PROJECT
 from tests.golden_cases import random_codes, random_scales
 from tb.oracle import gemv_element
 from tests.processes import interrupted
-from tools.cli import HELD, NOT_HELD, WRONG_INPUT, run_command
+from tests.run_verb import Runner, save
+from tools.cli import HELD, NOT_HELD, WRONG_INPUT
 from tools.simulation import simulate
 
 (DEFAULT, X4, SMALLEST, ODD, NATIVE, NATIVE_DDR5, NATIVE_SMALL, TENSORS) = map(
@@ -39,26 +40,6 @@ def _working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Relative names lie in a folder of the test; simulations are built where they always are."""
     monkeypatch.setenv("PNMTILE_BUILD", os.environ.get("PNMTILE_BUILD", str(PROJECT / "build")))
     monkeypatch.chdir(tmp_path)
-
-
-def _save(**arrays: NDArray[Any]) -> None:
-    for name, array in arrays.items():
-        np.save(f"{name}.npy", array)
-
-
-class Runner:
-    """Runs the verb in this process and reads what it said."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]):
-        self.capsys = capsys
-        self.err = ""
-
-    def __call__(self, tile: str, *arguments: str) -> tuple[int, dict[str, Any]]:
-        self.capsys.readouterr()
-        code = run_command(["run", tile, *arguments, "--json"])
-        captured = self.capsys.readouterr()
-        self.err = captured.err
-        return code, json.loads(captured.out) if captured.out else {}
 
 
 @pytest.fixture
@@ -95,7 +76,7 @@ def test_floats_are_quantized_by_the_tiles_rules(tile: Tile, description_path: P
     k = min(tile.k_max, tile.group + 3)
     w = rng.normal(size=(tile.description.scaling.weight_rows + 1, k)).astype(np.float32)
     x = rng.normal(size=(tile.columns + 1, k)).astype(np.float32)
-    _save(w=w, x=x)
+    save(w=w, x=x)
     code, answer = run(str(description_path), *GEMV)
     assert code == HELD
     assert (answer["rows"], answer["k"], answer["columns"], answer["passes"]) == (
@@ -117,7 +98,7 @@ def test_quantize_writes_what_gemv_would_use(run: Runner) -> None:
     w = rng.normal(size=(3, 300)).astype(np.float32)
     x = rng.normal(size=(300,)).astype(np.float32)
     tile = load_tile(Path(DEFAULT))
-    _save(w=w, x=x)
+    save(w=w, x=x)
     assert run(DEFAULT, "quantize", "--input", "x.npy", "--codes", "codes.npy", "--scales",
                "sx.npy", "--rule", "e8m0-ceil")[0] == HELD
     codes, scales = np.load("codes.npy"), np.load("sx.npy")
@@ -127,7 +108,7 @@ def test_quantize_writes_what_gemv_would_use(run: Runner) -> None:
     first = np.load("y.npy")
     w_codes, w_scales = quantize_blocks(w, tile.weight_format, tile.description.scaling)
     # One vector may come as [K], and its scales as [groups].
-    _save(w=w_codes, sw=w_scales, x=codes, sx=scales[0])
+    save(w=w_codes, sw=w_scales, x=codes, sx=scales[0])
     assert run(DEFAULT, *CODES)[0] == HELD
     assert np.array_equal(np.load("y.npy"), first) and first.shape == (3, 1)
 
@@ -149,7 +130,7 @@ def test_safetensors_give_what_npy_files_give(run: Runner) -> None:
     tile = load_tile(Path(DEFAULT))
     operands = _operands(rng, tile, 5, 200, 2, special=False)
     bf16 = (rng.normal(size=(2, 200)).astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
-    _save(**operands)
+    save(**operands)
     _safetensors("all.safetensors", w=("F8_E4M3", operands["w"]), sw=("F8_E8M0", operands["sw"]),
                  plain=("U8", operands["x"]), sx=("U8", operands["sx"]), bf16=("BF16", bf16),
                  empty=("F32", np.zeros((0, 3), np.float32)), **{"a.b": ("I64", np.zeros(2))})
@@ -160,7 +141,7 @@ def test_safetensors_give_what_npy_files_give(run: Runner) -> None:
                "--activation-scales", "all.safetensors:sx", "--out", "y2.npy")[0] == HELD
     assert np.array_equal(np.load("y2.npy").view(np.uint32), expected.view(np.uint32))
     # BF16 comes as codes; the same values as float32 give the same.
-    _save(x=(bf16.astype(np.uint32) << 16).view(np.float32))
+    save(x=(bf16.astype(np.uint32) << 16).view(np.float32))
     arguments = ("--weights", "w.npy", "--weight-scales", "sw.npy", "--out", "y3.npy")
     assert run(DEFAULT, "gemv", "--activations", "x.npy", *arguments)[0] == HELD
     floats = np.load("y3.npy")
@@ -184,7 +165,7 @@ def test_wrong_safetensors_are_refused(place: str, message: str, run: Runner) ->
                  empty=("F32", np.zeros((0, 3), np.float32)),
                  e5m2=("F8_E5M2", np.zeros((2, 8), np.uint8)))
     Path("bad.safetensors").write_bytes(b"\xff" * 64)
-    _save(w=np.zeros((2, 8), np.float32))
+    save(w=np.zeros((2, 8), np.float32))
     code, answer = run(DEFAULT, "gemv", "--weights", "w.npy", "--activations", place, "--out",
                        "y.npy")
     assert code == WRONG_INPUT and answer["held"] is None
@@ -203,7 +184,7 @@ def test_transposed_weights(run: Runner, engine: str) -> None:
     operands = _operands(rng, tile, rows, k, vectors, special=False)
     operands["x"] = random_codes(rng, vectors, rows)
     operands["sx"] = random_scales(rng, tile, vectors, tile.groups(rows), special=False)
-    _save(**operands)
+    save(**operands)
     code, answer = run(TENSORS, *CODES, "--transposed", "--engine", engine)
     assert code == HELD and answer["transposed"] is True
     y = np.load("y.npy").view(np.uint32)
@@ -219,14 +200,14 @@ def test_transposed_weights(run: Runner, engine: str) -> None:
 
 
 def test_transposed_weights_are_refused_where_they_cannot_be(run: Runner) -> None:
-    _save(w=np.zeros((4, 8), np.float32), x=np.zeros(4, np.float32))
+    save(w=np.zeros((4, 8), np.float32), x=np.zeros(4, np.float32))
     assert run(DEFAULT, *GEMV, "--transposed")[0] == WRONG_INPUT
     assert "hbm3_fp8 cannot multiply by transposed weights: that takes [transpose]" in (
         " ".join(run.err.split()))
-    _save(x=np.zeros(8, np.float32))
+    save(x=np.zeros(8, np.float32))
     assert run(TENSORS, *GEMV, "--transposed")[0] == WRONG_INPUT
     assert "--weights has M = 4, --activations K = 8; they must agree" in " ".join(run.err.split())
-    _save(w=np.zeros((201, 8), np.float32), x=np.zeros(201, np.float32))
+    save(w=np.zeros((201, 8), np.float32), x=np.zeros(201, np.float32))
     assert run(TENSORS, *GEMV, "--transposed")[0] == WRONG_INPUT
     assert "M = 201 is more than this tile's k_max = 200" in " ".join(run.err.split())
     assert not Path("y.npy").exists()
@@ -244,7 +225,7 @@ def test_rtl_equals_golden_bit_for_bit(tile: Tile, description_path: Path, run: 
     for number, (rows, k) in enumerate(sizes):
         some = int(rng.integers(1, tile.columns + 1))
         vectors = (1, tile.columns + 1, tile.columns, some)[number]
-        _save(**_operands(rng, tile, rows, k, vectors, special=number % 2 == 1))
+        save(**_operands(rng, tile, rows, k, vectors, special=number % 2 == 1))
         assert run(str(description_path), *CODES)[0] == HELD
         golden = Path("y.npy").read_bytes()
         assert np.load("y.npy").shape == (rows, vectors)
@@ -264,7 +245,7 @@ def test_rtl_equals_golden_bit_for_bit(tile: Tile, description_path: Path, run: 
 @pytest.mark.cosim
 @pytest.mark.slow
 def test_a_waveform_is_written(run: Runner) -> None:
-    _save(w=np.ones((2, 9), np.float32), x=np.ones(9, np.float32))
+    save(w=np.ones((2, 9), np.float32), x=np.ones(9, np.float32))
     code, answer = run(SMALLEST, *GEMV, "--engine", "rtl", "--vcd", "waves.vcd")
     assert (code, answer["equals_golden"]) == (HELD, True)
     with Path("waves.vcd").open() as file:
@@ -281,7 +262,7 @@ def test_traces_are_what_the_dram_saw(description: str, run: Runner) -> None:
     assert tile.grade is not None
     rng = np.random.default_rng(46)
     rows, k = 37, min(tile.k_max, 300)
-    _save(**_operands(rng, tile, rows, k, 1, special=False))
+    save(**_operands(rng, tile, rows, k, 1, special=False))
     code, answer = run(description, *CODES, "--engine", "rtl", "--trace", "dram.csv",
                        "--accesses", "accesses.txt")
     assert (code, answer["equals_golden"]) == (HELD, True)
@@ -319,7 +300,7 @@ def test_a_broken_rule_fails_and_leaves_its_trace(run: Runner,
         return model_text(params.model_copy(update={"grade": grade}))
 
     monkeypatch.setattr("tb.dram_model.model_text", slower)
-    _save(w=np.ones((2, 9), np.float32), x=np.ones(9, np.float32))
+    save(w=np.ones((2, 9), np.float32), x=np.ones(9, np.float32))
     code, answer = run(NATIVE_SMALL, *GEMV, "--engine", "rtl", "--trace", "dram.csv")
     assert (code, answer["held"]) == (NOT_HELD, False)
     assert "dram_model: tRCDRD violated: RD" in answer["problems"][0]["message"]
@@ -342,7 +323,7 @@ def test_a_result_that_differs_does_not_hold(run: Runner, monkeypatch: pytest.Mo
         return SystemRun(errors=[], counters=Counters(0, 0, 0, 0, 0))
 
     monkeypatch.setattr("tools.simulation.simulate", simulate)
-    _save(w=np.ones((1, 8), np.float32), x=np.ones(8, np.float32))
+    save(w=np.ones((1, 8), np.float32), x=np.ones(8, np.float32))
     code, answer = run(SMALLEST, *GEMV, "--engine", "rtl")
     assert (code, answer["held"], answer["equals_golden"]) == (NOT_HELD, False, False)
     assert "the RTL's result differs from the golden model's" in run.err
@@ -356,7 +337,7 @@ def test_a_simulation_that_fails_writes_no_result(
         raise error
 
     monkeypatch.setattr("tools.simulation.simulate", simulate)
-    _save(w=np.ones((1, 8), np.float32), x=np.ones(8, np.float32))
+    save(w=np.ones((1, 8), np.float32), x=np.ones(8, np.float32))
     found, answer = run(SMALLEST, *GEMV, "--engine", "rtl")
     assert found == code and answer["problems"] == [{"message": str(error)}]
     assert str(error) in run.err and not Path("y.npy").exists()
@@ -366,7 +347,7 @@ def test_a_simulation_that_fails_writes_no_result(
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interruption_ends_the_simulation(number: int, tmp_path: Path) -> None:
-    _save(w=np.ones((30_000, 200), np.float32), x=np.ones(200, np.float32))
+    save(w=np.ones((30_000, 200), np.float32), x=np.ones(200, np.float32))
     with subprocess.Popen(
             [sys.executable, "-c", "from tools.cli import main; main()", "run", ODD, *GEMV,
              "--engine", "rtl"], env={**os.environ, "PYTHONPATH": str(PROJECT)},
@@ -403,7 +384,7 @@ def test_interruption_ends_the_simulation(number: int, tmp_path: Path) -> None:
 ])
 def test_wrong_arrays_are_refused(change: dict[str, NDArray[Any]], message: str,
                                   run: Runner) -> None:
-    _save(**{"w": np.zeros((2, 8), np.float32), "x": np.zeros(8, np.float32)} | change)
+    save(**{"w": np.zeros((2, 8), np.float32), "x": np.zeros(8, np.float32)} | change)
     for engine in ("golden", "rtl"):
         assert run(SMALLEST, *GEMV, "--engine", engine)[0] == WRONG_INPUT
         assert run.err.startswith("pnmtile: ") and re.search(message, run.err)
@@ -425,7 +406,7 @@ def test_wrong_arrays_are_refused(change: dict[str, NDArray[Any]], message: str,
 def test_wrong_scales_are_refused(tile: str, change: dict[str, NDArray[Any]], message: str,
                                   run: Runner) -> None:
     kind = np.float32 if tile == X4 else np.uint8
-    _save(**{"w": np.zeros((2, 8), np.uint8), "x": np.zeros((2, 8), np.uint8),
+    save(**{"w": np.zeros((2, 8), np.uint8), "x": np.zeros((2, 8), np.uint8),
              "sw": np.zeros((1, 1), kind), "sx": np.zeros((2, 1), kind)} | change)
     assert run(tile, *CODES)[0] == WRONG_INPUT
     assert re.search(message, run.err) and not Path("y.npy").exists()
@@ -444,7 +425,7 @@ def test_wrong_scales_are_refused(tile: str, change: dict[str, NDArray[Any]], me
 ])
 def test_wrong_traces_are_refused(tile: str, arguments: tuple[str, ...], message: str,
                                   run: Runner) -> None:
-    _save(w=np.zeros((2, 8), np.float32), x=np.zeros(8, np.float32))
+    save(w=np.zeros((2, 8), np.float32), x=np.zeros(8, np.float32))
     assert run(tile, *GEMV, *arguments)[0] == WRONG_INPUT
     assert re.search(message, re.sub(r"\s*[│\n]\s*", " ", run.err))
     assert sorted(os.listdir()) == ["w.npy", "x.npy"]
@@ -481,7 +462,7 @@ def test_only_a_native_tile_can_be_traced() -> None:
     (("gemm",), r"Invalid value for '\{gemv\|quantize\}|'gemm' is not one of"),
 ])
 def test_wrong_options_are_refused(arguments: tuple[str, ...], message: str, run: Runner) -> None:
-    _save(w=np.zeros((2, 8), np.float32), x=np.zeros(8, np.float32))
+    save(w=np.zeros((2, 8), np.float32), x=np.zeros(8, np.float32))
     assert run(DEFAULT, *arguments)[0] == WRONG_INPUT
     assert re.search(message, re.sub(r"\s*[│\n]\s*", " ", run.err))
     assert sorted(os.listdir()) == ["w.npy", "x.npy"]
@@ -501,14 +482,14 @@ def _npy(header: str) -> bytes:
     _npy("{'descr': '<f4'"), _npy("([{"), _npy("'" + "\\x00" * 20),
 ])
 def test_damaged_files_are_refused(content: bytes, run: Runner) -> None:
-    _save(w=np.zeros((2, 8), np.float32))
+    save(w=np.zeros((2, 8), np.float32))
     Path("x.npy").write_bytes(content)
     assert run(DEFAULT, *GEMV)[0] == WRONG_INPUT
     assert "--activations x.npy is no whole .npy file of numbers" in run.err
 
 
 def test_archives_are_refused(run: Runner) -> None:
-    _save(w=np.zeros((2, 8), np.float32))
+    save(w=np.zeros((2, 8), np.float32))
     with Path("x.npy").open("wb") as file:
         np.savez(file, a=np.zeros(8))
     assert run(DEFAULT, *GEMV)[0] == WRONG_INPUT
@@ -518,10 +499,10 @@ def test_archives_are_refused(run: Runner) -> None:
 def test_other_byte_orders_and_layouts_are_read(run: Runner) -> None:
     rng = np.random.default_rng(45)
     w, x = (rng.normal(size=(4, 40)).astype(np.float32) for _ in "wx")
-    _save(w=w, x=x)
+    save(w=w, x=x)
     assert run(DEFAULT, *GEMV)[0] == HELD
     expected = Path("y.npy").read_bytes()
-    _save(w=np.asfortranarray(w), x=x.astype(">f4"))
+    save(w=np.asfortranarray(w), x=x.astype(">f4"))
     assert run(DEFAULT, *GEMV)[0] == HELD
     assert Path("y.npy").read_bytes() == expected
 
@@ -529,7 +510,7 @@ def test_other_byte_orders_and_layouts_are_read(run: Runner) -> None:
 def test_no_number_makes_it_fail(run: Runner) -> None:
     # NaN, infinities and the largest values have their codes, or saturate.
     w = np.array([[np.nan, 1.0], [np.inf, 0.0], [3.4e38, -3.4e38], [1e-45, 0.0]], np.float32)
-    _save(w=w, x=np.array([1.0, np.nan], np.float32))
+    save(w=w, x=np.array([1.0, np.nan], np.float32))
     for tile in map(str, DESCRIPTIONS):
         assert run(tile, *GEMV)[0] == HELD
         assert np.isnan(np.load("y.npy")).all()

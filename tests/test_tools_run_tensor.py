@@ -1,6 +1,5 @@
 """``pnmtile run`` of quantize, reduce, transpose and copy, and the traffic account."""
 
-import json
 import os
 import re
 from pathlib import Path
@@ -22,8 +21,9 @@ from spec.tensors import TensorFormat
 from spec.tile import Tile
 from tb.dram_checker import check_trace
 from tests.conftest import PROJECT
+from tests.run_verb import Runner, save
 from tests.tensor_cases import BLOCKS, FULL, NATIVE_FULL, NATIVE_SMALL, SMALL, random_tensor
-from tools.cli import HELD, NOT_HELD, WRONG_INPUT, run_command
+from tools.cli import HELD, NOT_HELD, WRONG_INPUT
 from tools.simulation import SystemRun
 from tools.traffic_account import JobTraffic, traffic_account
 
@@ -38,32 +38,12 @@ def _working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def _save(**arrays: NDArray[Any]) -> None:
-    for name, array in arrays.items():
-        np.save(f"{name}.npy", array)
-
-
 def _bf16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
     return (values.view(np.uint32) >> 16).astype(np.uint16)
 
 
 def _values(*shape: int) -> NDArray[np.float32]:
     return np.random.default_rng(51).normal(size=shape).astype(np.float32)
-
-
-class Runner:
-    """Runs the verb in this process and reads what it said."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]):
-        self.capsys = capsys
-        self.err = ""
-
-    def __call__(self, path: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
-        self.capsys.readouterr()
-        code = run_command(["run", str(path), *arguments, "--json"])
-        captured = self.capsys.readouterr()
-        self.err = re.sub(r"[\s│]+", " ", captured.err)
-        return code, json.loads(captured.out) if captured.out else {}
 
 
 @pytest.fixture
@@ -92,7 +72,7 @@ def _codes(tile: Tile, *shape: int) -> dict[str, NDArray[Any]]:
 def test_quantize_does_what_was_asked_for(path: Path, run: Runner) -> None:
     tile = load_tile(path)
     values = _values(3, 190)
-    _save(x=_bf16(values))
+    save(x=_bf16(values))
     scaling = tile.description.scaling
     code, answer = run(path, *QUANTIZE)
     assert code == HELD and (answer["rule"], answer["group"]) == (scaling.rule, scaling.group)
@@ -115,7 +95,7 @@ def test_quantize_does_what_was_asked_for(path: Path, run: Runner) -> None:
 def test_quantize_of_float32_is_the_hosts_work(path: Path, run: Runner) -> None:
     tile = load_tile(path)
     values = _values(190)
-    _save(x=values)
+    save(x=values)
     code, answer = run(path, *QUANTIZE)
     assert code == HELD and answer["traffic"] is None
     assert "the host does it" in answer["traffic_reason"]
@@ -130,7 +110,7 @@ def test_reduce_makes_every_kind(path: Path, run: Runner) -> None:
     x = np.random.default_rng(52).integers(-8, 9, (4, 70)).astype(np.float32)
     x[2, 5] = 9.0
     for array in (x, _bf16(x)):
-        _save(x=array)
+        save(x=array)
         for whole in (False, True):
             rows = x.reshape(1, -1) if whole else x
             arguments = ("--whole",) if whole else ()
@@ -156,7 +136,7 @@ def test_reduce_makes_every_kind(path: Path, run: Runner) -> None:
 def test_reduce_takes_codes_with_scales(path: Path, run: Runner) -> None:
     tile = load_tile(path)
     tensor = _codes(tile, 4, 150)
-    _save(**tensor)
+    save(**tensor)
     code, _ = run(path, *REDUCE, "--input-scales", "sx.npy", "--kind", "max")
     exact = converter(tensor["x"], E4M3, FP32, tensor["sx"], tile.group).view(np.float32)
     assert code == HELD and np.array_equal(np.load("r.npy"), exact.max(axis=1))
@@ -167,7 +147,7 @@ def test_transpose_as_it_is(path: Path, run: Runner) -> None:
     rng = np.random.default_rng(53)
     for dtype in (np.uint8, np.uint16):
         x = rng.integers(0, np.iinfo(dtype).max + 1, (37, 150), dtype)
-        _save(x=x)
+        save(x=x)
         assert run(path, *TRANSPOSE, "--out", "y.npy")[0] == HELD
         found = np.load("y.npy")
         assert found.dtype == dtype and np.array_equal(found, x.T)
@@ -183,7 +163,7 @@ def test_transpose_with_new_scales(path: Path, run: Runner) -> None:
     values = converter(tensor["x"], E4M3, BF16, tensor["sx"], tile.group)
     if tile.group != block:
         tensor, arguments = {"x": values}, ()
-    _save(**tensor)
+    save(**tensor)
     code, answer = run(path, *TRANSPOSE, *arguments, *FP8)
     assert (code, answer["group"], answer["rule"]) == (HELD, block, scaling.rule)
     codes, scales = quantize(np.ascontiguousarray(values.T), E4M3,
@@ -196,14 +176,14 @@ def test_transpose_with_new_scales(path: Path, run: Runner) -> None:
 def test_copy_converts(path: Path, run: Runner) -> None:
     tile = load_tile(path)
     values = _values(3, 150)
-    _save(x=values)
+    save(x=values)
     assert run(path, *COPY, "--to", "bf16", "--out", "y.npy")[0] == HELD
     rounded = converter(values.view(np.uint32), FP32, BF16)
     assert np.array_equal(np.load("y.npy"), rounded) and np.load("y.npy").dtype == np.uint16
-    _save(x=rounded)
+    save(x=rounded)
     assert run(path, *COPY, "--to", "fp32", "--out", "y.npy")[0] == HELD
     assert np.array_equal(np.load("y.npy").view(np.uint32), rounded.astype(np.uint32) << 16)
-    _save(x=values)
+    save(x=values)
     assert run(path, *COPY, "--to", "e4m3", *FP8)[0] == HELD
     codes, scales = quantize(values, E4M3, tile.description.scaling)
     assert np.array_equal(np.load("c.npy"), codes) and np.array_equal(np.load("s.npy"), scales)
@@ -217,7 +197,7 @@ def test_copy_converts(path: Path, run: Runner) -> None:
     assert run(path, *COPY, "--input-scales", "sx.npy", "--to", "e4m3", *FP8)[0] == HELD
     assert np.array_equal(np.load("c.npy"), codes) and np.array_equal(np.load("s.npy"), scales)
     # One vector stays one.
-    _save(x=values[0])
+    save(x=values[0])
     assert run(path, *COPY, "--to", "bf16", "--out", "y.npy")[0] == HELD
     assert np.array_equal(np.load("y.npy"), rounded[0])
 
@@ -225,7 +205,7 @@ def test_copy_converts(path: Path, run: Runner) -> None:
 def test_codes_may_be_of_the_other_format(run: Runner) -> None:
     tile = load_tile(FULL)
     codes, scales = quantize(_values(3, 150), E5M2, tile.description.scaling)
-    _save(x=codes, sx=scales)
+    save(x=codes, sx=scales)
     arguments = (*COPY, "--input-scales", "sx.npy", "--to", "fp32", "--out", "y.npy")
     assert run(FULL, *arguments, "--input-format", "e5m2")[0] == HELD
     assert np.array_equal(np.load("y.npy").view(np.uint32),
@@ -265,18 +245,18 @@ def _traffic(answer: dict[str, Any]) -> list[int]:
 def test_traffic_is_what_the_layouts_hold(arguments: tuple[str, ...],
                                           arrays: dict[str, NDArray[Any]],
                                           expected: tuple[int, int], run: Runner) -> None:
-    _save(**arrays)
+    save(**arrays)
     code, answer = run(FULL, *arguments)
     read, written = (32 * atoms for atoms in expected)
     # One command and the FENCE behind it: twelve words and the doorbell each.
     assert code == HELD and _traffic(answer) == [read, written, read, 104, written]
     assert (f"memory pins: {read} bytes read, {written} written (analytic); host link: {read} "
             f"bytes of operands and 104 of commands to the tile, {written} of results from it "
-            "(analytic)") in run.err
+            "(analytic)") in run.words
 
 
 def test_traffic_of_gemv_counts_every_pass(run: Runner) -> None:
-    _save(w=np.zeros((5, 160), np.float32), x=np.zeros((3, 160), np.float32))
+    save(w=np.zeros((5, 160), np.float32), x=np.zeros((3, 160), np.float32))
     code, answer = run(DEFAULT, "gemv", "--weights", "w.npy", "--activations", "x.npy", "--out",
                        "y.npy")
     # As docs/commands.md draws it: 41 atoms of weights, 6 of activations, 1 of results a pass.
@@ -373,10 +353,10 @@ NARROW = {"x": np.zeros((2, 40), np.uint8), "sx": np.full((2, 1), 127, np.uint8)
 def test_what_cannot_be_done_is_refused(path: Path, arguments: tuple[str, ...],
                                         arrays: dict[str, NDArray[Any]], message: str,
                                         run: Runner) -> None:
-    _save(**arrays)
+    save(**arrays)
     code, answer = run(path, *arguments)
     assert code == WRONG_INPUT and answer.get("held") is None
-    assert re.search(message, run.err), run.err
+    assert re.search(message, run.words), run.words
     assert set(os.listdir()) == {f"{name}.npy" for name in arrays}
 
 
@@ -399,20 +379,20 @@ def simulated(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ErrorCode]]:
 
 def test_what_the_simulated_tile_gets_wrong_is_said(
         run: Runner, simulated: list[tuple[int, ErrorCode]]) -> None:
-    _save(x=_bf16(_values(3, 190)))
+    save(x=_bf16(_values(3, 190)))
     # Nothing was written: zeros, which differ.
     code, answer = run(FULL, *QUANTIZE, "--engine", "rtl")
     assert (code, answer["equals_golden"], answer["cycles"]) == (NOT_HELD, False, 100)
-    assert not np.load("c.npy").any() and "differs from the golden model's" in run.err
+    assert not np.load("c.npy").any() and "differs from the golden model's" in run.words
     account = answer["traffic"]
     assert account["memory_read"] == {"value": 7 * 32, "unit": "bytes", "origin": "simulated"}
     assert account["memory_written"] == {"value": 5 * 32, "unit": "bytes", "origin": "simulated"}
     assert account["tile_to_host_results"]["origin"] == "analytic"
     # Zeros are right where everything is zero, but for the sign.
-    _save(x=np.zeros((3, 190), np.uint16))
+    save(x=np.zeros((3, 190), np.uint16))
     code, answer = run(FULL, *TRANSPOSE, "--out", "y.npy", "--engine", "rtl")
     assert (code, answer["equals_golden"]) == (HELD, True)
-    _save(x=np.full((3, 190), -0.0, np.float32))
+    save(x=np.full((3, 190), -0.0, np.float32))
     assert run(FULL, *COPY, "--to", "fp32", "--out", "y.npy", "--engine", "rtl")[0] == NOT_HELD
     simulated.append((0, ErrorCode.READ))
     Path("y.npy").unlink()
@@ -432,7 +412,7 @@ def test_nan_equals_nan(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("tools.simulation.simulate", simulate)
     monkeypatch.setattr("tools.doctor.require", lambda *tools: None)
-    _save(x=np.full((3, 5), np.nan, np.float32))
+    save(x=np.full((3, 5), np.nan, np.float32))
     code, answer = run(FULL, *REDUCE, "--kind", "sum", "--engine", "rtl")
     assert (code, answer["equals_golden"]) == (HELD, True)
     assert np.isnan(np.load("r.npy")).all() and np.load("r.npy").shape == (3,)
@@ -463,10 +443,10 @@ def _given(tile: Tile, name: str, rows: int, k: int, special: bool = False) -> t
     codes = tensor.codes
     if special:
         codes = rng.integers(0, 256, codes.nbytes, np.uint8).view(codes.dtype).reshape(rows, k)
-    _save(x=codes)
+    save(x=codes)
     if tensor.scales is None:
         return ()
-    _save(sx=tensor.scales)
+    save(sx=tensor.scales)
     return ("--input-scales", "sx.npy", "--input-format", name)
 
 
@@ -474,12 +454,12 @@ def _rtl_equals_golden(run: Runner, path: Path, *arguments: str) -> dict[str, An
     """Run on both engines; the files must be the same, and the bytes that pass the pins."""
     results = [name for name in arguments if name in ("y.npy", "c.npy", "s.npy", "r.npy")]
     code, golden = run(path, *arguments)
-    assert code == HELD, run.err
+    assert code == HELD, run.words
     expected = [Path(name).read_bytes() for name in results]
     for name in results:
         Path(name).unlink()
     code, answer = run(path, *arguments, "--engine", "rtl")
-    assert (code, answer["equals_golden"]) == (HELD, True), (arguments, run.err)
+    assert (code, answer["equals_golden"]) == (HELD, True), (arguments, run.words)
     assert [Path(name).read_bytes() for name in results] == expected, arguments
     atom = load_tile(path).atom_bytes
     for name, counter in (("memory_read", "atoms_read"), ("memory_written", "atoms_written")):
@@ -582,8 +562,8 @@ def test_refused_before_anything_is_simulated(
         path: Path, arguments: tuple[str, ...], arrays: dict[str, NDArray[Any]], message: str,
         run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tools.simulation.simulate", None)
-    _save(**arrays)
+    save(**arrays)
     code, answer = run(path, *arguments, "--engine", "rtl")
     assert code == WRONG_INPUT and answer["held"] is None
-    assert re.search(message, run.err), run.err
+    assert re.search(message, run.words), run.words
     assert set(os.listdir()) == {f"{name}.npy" for name in arrays}
