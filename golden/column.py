@@ -11,7 +11,7 @@ from golden.fp32_rounder import fp32_rounder
 from golden.group_scaler import group_scaler
 from golden.row_accumulator import row_accumulator
 from golden.scale_combiner import scale_combiner
-from spec.units import ColumnParams
+from spec.arithmetic import ColumnParams
 
 __all__ = ["column"]
 

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.checks import check_array
+from spec.arithmetic import DecoderParams
 from spec.formats import FloatFormat
-from spec.units import DecoderParams
 
 __all__ = ["Decoded", "code_dtype", "decode", "decoder", "special_codes"]
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from golden.checks import check_array
 from golden.decoder import Decoded, decoder
-from spec.units import DecoderParams, DotArrayParams
+from spec.arithmetic import DecoderParams, DotArrayParams
 
 __all__ = ["GroupSum", "dot_array"]
 

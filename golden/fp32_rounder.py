@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from golden.dot_array import GroupSum
 from golden.fp32 import to_fp32_codes
-from spec.units import Fp32RounderParams
+from spec.arithmetic import Fp32RounderParams
 
 __all__ = ["fp32_rounder"]
 

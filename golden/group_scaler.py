@@ -7,7 +7,7 @@ from golden.checks import check_array
 from golden.fp32 import from_fp32_codes, to_fp32_codes
 from golden.fp32_multiplier import fp32_multiplier
 from golden.scale_combiner import combined_nan_flag
-from spec.units import GroupScalerParams
+from spec.arithmetic import GroupScalerParams
 
 __all__ = ["group_scaler"]
 

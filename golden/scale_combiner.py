@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from golden.checks import check_array
 from golden.fp32_multiplier import fp32_multiplier
-from spec.units import ScaleCombinerParams
+from spec.arithmetic import ScaleCombinerParams
 
 __all__ = ["E8M0_NAN", "combined_nan_flag", "scale_combiner"]
 

@@ -9,10 +9,10 @@ from hdl.fp32_squarer import Fp32Squarer
 from hdl.positive_adder import PositiveAdder
 from hdl.square_pair import SquarePair
 from hdl.widened import widened
+from spec.arithmetic import Fp32AdderParams
 from spec.formats import E4M3, FLOAT_FORMATS, FP32
 from spec.tensor_units import ReducerParams
 from spec.tensors import TensorFormat
-from spec.units import Fp32AdderParams
 
 __all__ = ["AdderTree", "SquareTree"]
 
@@ -87,7 +87,7 @@ class AdderTree(_Tree):
 
     def latency(self, name: str) -> int:
         """Cycles from an atom of the format ``name`` to its sum."""
-        return self._levels(name) * Fp32AdderParams.LATENCY
+        return self._levels(name) * Fp32AdderParams().LATENCY
 
     def elaborate(self, platform):
         m = Module()

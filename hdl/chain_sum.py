@@ -7,9 +7,9 @@ from amaranth.lib.wiring import In, Out
 from hdl.fp32_adder import Fp32Adder
 from hdl.pipeline import delayed, flow
 from hdl.positive_adder import PositiveAdder
+from spec.arithmetic import Fp32AdderParams
 from spec.formats import FP32
 from spec.tensor_units import ReducerParams
-from spec.units import Fp32AdderParams
 
 __all__ = ["ChainSum"]
 
@@ -39,7 +39,7 @@ class ChainSum(wiring.Component):
     def __init__(self, positive: bool):
         self.positive = positive
         self.bits = FP32.bits - positive
-        self.adder_latency = PositiveAdder.LATENCY if positive else Fp32AdderParams.LATENCY
+        self.adder_latency = PositiveAdder.LATENCY if positive else Fp32AdderParams().LATENCY
         self.latency = 3 * self.adder_latency
         assert ReducerParams.CHAINS == 4 >= self.adder_latency
         super().__init__({

@@ -4,7 +4,7 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hdl.pipeline import delayed, flow, registered
+from hdl.pipeline import cut, delayed, flow, registered
 from hdl.scale_maker import is_rule, is_target, normalised, record_layout
 from spec.formats import BF16, E4M3, E5M2, FP32
 from spec.tensor_units import QuantizerParams
@@ -77,7 +77,7 @@ class CodeCaster(wiring.Component):
         if not isinstance(params, QuantizerParams):
             raise TypeError(f"CodeCaster needs QuantizerParams, not {params!r}")
         self.params = params
-        self.latency = 5 if params.divides else 3
+        self.latency = (5 if params.divides else 3) + params.ranks
         super().__init__({
             "source": In(3),
             "target": In(3),
@@ -167,6 +167,9 @@ class CodeCaster(wiring.Component):
         # Rounded to the bits that the code has.
         rounded = Array([*((16 + passed + (1 << cut)) >> (cut + 1)
                            for cut in range(_LARGEST_LOSS)), more])[loss]
+        rounded, tiny, base = cut(m, self.params.ranks, **{
+            f"{name}_rounded": rounded, f"{name}_tiny_rounded": tiny,
+            f"{name}_base_rounded": base})
         code = Mux(e5m2, base << E5M2.mantissa_bits, base << E4M3.mantissa_bits) + rounded
         largest = Mux(e5m2, E5M2.largest_code, E4M3.largest_code)
         code = Mux(zero | tiny, 0, Mux(code > largest, largest, code))

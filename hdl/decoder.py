@@ -5,8 +5,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hdl.pipeline import flow
+from spec.arithmetic import DecoderParams
 from spec.formats import FloatFormat
-from spec.units import DecoderParams
 
 __all__ = ["Decoder", "decoded_layout"]
 

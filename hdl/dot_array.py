@@ -1,12 +1,12 @@
 """Dot array: the exact sum of the exact products of one scale group."""
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hdl.decoder import decoded_layout
-from hdl.pipeline import delayed, flow, registered
-from spec.units import DotArrayParams
+from hdl.pipeline import cut, delayed, flow, registered
+from spec.arithmetic import DotArrayParams
 
 __all__ = ["DotArray", "group_sum_layout"]
 
@@ -19,14 +19,6 @@ def group_sum_layout(sum_bits: int) -> data.StructLayout:
         "positive_infinity": 1,
         "negative_infinity": 1,
     })
-
-
-def _tree(values):
-    """Sum ``values`` pairwise; yosys merges the adders into one carry-save tree."""
-    while len(values) > 1:
-        paired = [a + b for a, b in zip(values[::2], values[1::2], strict=False)]
-        values = paired + values[len(paired) * 2:]
-    return values[0]
 
 
 class DotArray(wiring.Component):
@@ -76,17 +68,20 @@ class DotArray(wiring.Component):
         for lane in range(params.lanes):
             weight, activation = beat.weights[lane], beat.activations[lane]
 
-            # Stage 1: multiply significands, add shifts. The sign goes in before the shift: the
-            # negation is then as narrow as the product of the significands.
+            # Multiply significands, add shifts. The sign goes in before the shift: the negation
+            # is then as narrow as the product of the significands.
             magnitude = weight.significand * activation.significand
             sign = weight.sign ^ activation.sign
-            product = registered(m, Mux(sign, -magnitude, magnitude), f"product_{lane}")
-            shift = registered(m, weight.shift + activation.shift, f"shift_{lane}")
+            product, shift = cut(m, params.multiply, **{
+                f"product_{lane}": Mux(sign, -magnitude, magnitude),
+                f"shift_{lane}": weight.shift + activation.shift})
 
-            # Stage 2: to fixed point. No legal product needs more than product_bits.
+            # To fixed point. No legal product needs more than product_bits.
             term = Signal(signed(params.product_bits), name=f"term_{lane}")
             m.d.comb += term.eq(product << shift)
-            terms.append(term)
+            # With the sign bit inverted, the term is larger by the weight of that bit, and never
+            # negative: the tree extends no signs. All lanes' surplus is a constant.
+            terms += cut(m, params.shift, **{f"fixed_{lane}": Cat(term[:-1], ~term[-1])})
 
             infinite = weight.infinite | activation.infinite
             zero = ((~weight.infinite & ~weight.significand.any())
@@ -97,18 +92,16 @@ class DotArray(wiring.Component):
                 negatives[lane].eq(infinite & sign),
             ]
 
-        # Stage 2, continued: sum the beat.
-        beat_sum = Signal(signed(params.beat_bits))
-        m.d.sync += beat_sum.eq(_tree(terms))
+        beat_sum = self._tree(m, terms) - (params.lanes << params.product_bits - 1)
+        cycles = params.LATENCY - 1
+        valid = delayed(m, self.i.valid, cycles, "valid")
+        first = delayed(m, beat.first, cycles, "first")
+        last = delayed(m, beat.last, cycles, "last")
+        nan = delayed(m, nans.any(), cycles, "nan")
+        positive = delayed(m, positives.any(), cycles, "positive")
+        negative = delayed(m, negatives.any(), cycles, "negative")
 
-        valid = delayed(m, self.i.valid, 2, "valid")
-        first = delayed(m, beat.first, 2, "first")
-        last = delayed(m, beat.last, 2, "last")
-        nan = delayed(m, nans.any(), 2, "nan")
-        positive = delayed(m, positives.any(), 2, "positive")
-        negative = delayed(m, negatives.any(), 2, "negative")
-
-        # Stage 3: accumulate over the beats of the group.
+        # Accumulate over the beats of the group.
         total = Signal(group_sum_layout(params.sum_bits))
         with m.If(valid):
             m.d.sync += [
@@ -124,3 +117,19 @@ class DotArray(wiring.Component):
                 total.nan | total.positive_infinity & total.negative_infinity),
         ]
         return m
+
+    def _tree(self, m, values):
+        """Sum ``values`` pairwise; between two ranks of registers, yosys merges the adders into one
+        carry-save tree."""
+        level, ranks = 0, list(self.params.tree_registers)
+        while len(values) > 1 or ranks:
+            if len(values) > 1:
+                paired = [a + b for a, b in zip(values[::2], values[1::2], strict=False)]
+                values = paired + values[len(paired) * 2:]
+            level += 1
+            while ranks and (ranks[0] <= level or len(values) == 1):
+                rank = len(self.params.tree_registers) - len(ranks)
+                values = [registered(m, value, f"sum_{rank}_{place}")
+                          for place, value in enumerate(values)]
+                ranks.pop(0)
+        return values[0]

@@ -5,10 +5,10 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hdl.fp32 import NAN, fp32_layout, infinity, is_infinity, is_nan, rounded, significand
-from hdl.pipeline import delayed, flow, registered
+from hdl.pipeline import cut, delayed, flow
 from hdl.shift import leading_zeros, shifted_right_sticky
+from spec.arithmetic import Fp32AdderParams
 from spec.formats import FP32
-from spec.units import Fp32AdderParams
 
 __all__ = ["Fp32Adder"]
 
@@ -40,9 +40,10 @@ class Fp32Adder(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        cuts = self.params.cuts
         a, b = self.i.payload.a, self.i.payload.b
 
-        # Stage 1: order by magnitude, so that the difference is never negative.
+        # Order by magnitude, so that the difference is never negative.
         swap = Signal()
         large, small = Signal(fp32_layout), Signal(fp32_layout)
         m.d.comb += [
@@ -53,50 +54,49 @@ class Fp32Adder(wiring.Component):
         # A subnormal has the exponent of the smallest normal numbers.
         large_exponent = Mux(large.exponent.any(), large.exponent, 1)
         small_exponent = Mux(small.exponent.any(), small.exponent, 1)
-        large_1 = registered(m, significand(large), "large_significand")
-        small_1 = registered(m, significand(small), "small_significand")
-        distance = registered(m, (large_exponent - small_exponent)[:8], "distance")
-        exponent_1 = registered(m, large_exponent, "exponent")
-        subtract_1 = registered(m, a.sign ^ b.sign, "subtract")
-        sign_1 = registered(m, large.sign, "sign")
-        nan_1 = registered(
-            m, is_nan(a) | is_nan(b) | is_infinity(a) & is_infinity(b) & (a.sign ^ b.sign), "nan")
-        infinite_1 = registered(m, is_infinity(large), "infinite")
+        first, second, distance, exponent, subtract, sign, nan, infinite = cut(
+            m, "order" in cuts, large=significand(large), small=significand(small),
+            distance=(large_exponent - small_exponent)[:FP32.exponent_bits],
+            exponent=large_exponent, subtract=a.sign ^ b.sign, sign=large.sign,
+            nan=is_nan(a) | is_nan(b) | is_infinity(a) & is_infinity(b) & (a.sign ^ b.sign),
+            infinite=is_infinity(large))
 
-        # Stage 2: align the smaller operand, with two more bits and a sticky bit to decide the
-        # rounding; add or subtract, with one more bit on top for the carry.
-        aligned = shifted_right_sticky(m, Cat(Const(0, 2), small_1), distance, "aligned")
-        total = Signal(FP32.significand_bits + 4)
-        m.d.sync += total.eq(Cat(Const(0, 3), large_1) + Mux(subtract_1, -aligned, aligned))
-        exponent_2 = delayed(m, exponent_1, 1, "exponent")
-        subtract_2 = delayed(m, subtract_1, 1, "subtract")
-        sign_2 = delayed(m, sign_1, 1, "sign")
+        # Align the smaller operand, with two more bits and a sticky bit to decide the rounding.
+        aligned, first, exponent, subtract, sign, nan, infinite = cut(
+            m, "align" in cuts,
+            aligned=shifted_right_sticky(m, Cat(Const(0, 2), second), distance, "align"),
+            aligned_large=first, aligned_exponent=exponent, aligned_subtract=subtract,
+            aligned_sign=sign, aligned_nan=nan, aligned_infinite=infinite)
 
-        # Stage 3: normalise, but not below the exponent of the subnormals.
+        # Add or subtract, with one more bit on top for the carry.
+        width = FP32.significand_bits + 4
+        total, exponent, subtract, sign, nan, infinite = cut(
+            m, "add" in cuts,
+            total=(Cat(Const(0, 3), first) + Mux(subtract, -aligned, aligned))[:width],
+            added_exponent=exponent, added_subtract=subtract, added_sign=sign, added_nan=nan,
+            added_infinite=infinite)
+
+        # Count the leading zeros, and normalise, but not below the exponent of the subnormals.
         zeros = leading_zeros(m, total, "zeros")
-        shift = Signal(5)
-        normal = Signal(len(total))
-        exponent_3 = Signal(FP32.exponent_bits)
-        sign_3 = Signal()
-        shifted = (total << shift)[:len(total)]
-        m.d.comb += shift.eq(Mux(zeros < exponent_2, zeros, exponent_2))
-        m.d.sync += [
-            normal.eq(shifted),
-            exponent_3.eq(Mux(shifted[-1], exponent_2 + 1 - shift, 0)),
-            sign_3.eq(sign_2 & (total.any() | ~subtract_2)),
-        ]
+        shift, total, exponent, subtract, sign, nan, infinite = cut(
+            m, "count" in cuts, shift=Mux(zeros < exponent, zeros, exponent)[:len(zeros)],
+            counted=total, counted_exponent=exponent, counted_subtract=subtract,
+            counted_sign=sign, counted_nan=nan, counted_infinite=infinite)
+        shifted = (total << shift)[:width]
+        normal, exponent, result_sign, sign, nan, infinite = cut(
+            m, "shift" in cuts, normal=shifted,
+            shifted_exponent=Mux(shifted[-1], exponent + 1 - shift, 0)[:FP32.exponent_bits],
+            result_sign=sign & (total.any() | ~subtract), shifted_sign=sign, shifted_nan=nan,
+            shifted_infinite=infinite)
 
-        # Stage 4: round and pack.
-        nan_3 = delayed(m, nan_1, 2, "nan")
-        infinite_3 = delayed(m, infinite_1, 2, "infinite")
-        infinite_sign = delayed(m, sign_1, 2, "infinite_sign")
-        with m.If(nan_3):
+        # Round and pack.
+        with m.If(nan):
             m.d.sync += self.o.payload.eq(NAN)
-        with m.Elif(infinite_3):
-            m.d.sync += self.o.payload.eq(infinity(infinite_sign))
-        with m.Elif(exponent_3.all()):
-            m.d.sync += self.o.payload.eq(infinity(sign_3))
+        with m.Elif(infinite):
+            m.d.sync += self.o.payload.eq(infinity(sign))
+        with m.Elif(exponent.all()):
+            m.d.sync += self.o.payload.eq(infinity(result_sign))
         with m.Else():
-            m.d.sync += self.o.payload.eq(Cat(rounded(exponent_3, normal), sign_3))
-        m.d.sync += self.o.valid.eq(delayed(m, self.i.valid, 3, "valid"))
+            m.d.sync += self.o.payload.eq(Cat(rounded(exponent, normal), result_sign))
+        m.d.sync += self.o.valid.eq(delayed(m, self.i.valid, len(cuts), "valid"))
         return m

@@ -5,10 +5,10 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hdl.fp32 import NAN, fp32_layout, infinity, is_infinity, is_nan, rounded, significand
-from hdl.pipeline import delayed, flow, registered
+from hdl.pipeline import cut, delayed, flow
 from hdl.shift import leading_zeros, shifted_right_sticky
+from spec.arithmetic import Fp32MultiplierParams
 from spec.formats import FP32
-from spec.units import Fp32MultiplierParams
 
 __all__ = ["Fp32Multiplier"]
 
@@ -40,68 +40,71 @@ class Fp32Multiplier(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        cuts = self.params.cuts
         operands = (self.i.payload.a, self.i.payload.b)
 
-        # Stage 1: normalise subnormal operands, so that both significands have their top bit set.
+        # Normalise subnormal operands, so that both significands have their top bit set.
         significands, exponents, zeros = [], [], []
         for name, operand in zip("ab", operands, strict=True):
             raw = Signal(FP32.significand_bits, name=f"raw_{name}")
-            shift = Signal(range(FP32.significand_bits), name=f"shift_{name}")
-            m.d.comb += [
-                raw.eq(significand(operand)),
-                shift.eq(leading_zeros(m, raw, f"zeros_{name}")),
-            ]
-            significands.append(registered(m, (raw << shift)[:len(raw)], f"significand_{name}"))
-            exponents.append(Mux(operand.exponent.any(), operand.exponent, 1) - shift)
-            zeros.append(~raw.any())
-        # The exponent that the product has if its own top bit is set.
-        exponent_1 = Signal(signed(FP32.exponent_bits + 3))
-        m.d.sync += exponent_1.eq(exponents[0] + exponents[1] - (FP32.bias - 1))
+            m.d.comb += raw.eq(significand(operand))
+            value, shift, exponent, zero = cut(
+                m, "count" in cuts, **{
+                    f"raw_{name}_counted": raw,
+                    f"shift_{name}": leading_zeros(m, raw, f"zeros_{name}"),
+                    f"exponent_{name}": Mux(operand.exponent.any(), operand.exponent, 1),
+                    f"zero_{name}": ~raw.any()})
+            significands.append((value << shift)[:len(raw)])
+            exponents.append(exponent - shift)
+            zeros.append(zero)
         a, b = operands
         infinite = is_infinity(a) | is_infinity(b)
-        nan_1 = registered(m, is_nan(a) | is_nan(b) | infinite & (zeros[0] | zeros[1]), "nan")
-        infinite_1 = registered(m, infinite, "infinite")
-        zero_1 = registered(m, zeros[0] | zeros[1], "zero")
-        sign_1 = registered(m, a.sign ^ b.sign, "sign")
+        infinite, wrong, sign = cut(m, "count" in cuts, infinite_counted=infinite,
+                                    nan_counted=is_nan(a) | is_nan(b),
+                                    sign_counted=a.sign ^ b.sign)
+        zero = zeros[0] | zeros[1]
+        # The exponent that the product has if its own top bit is set.
+        exponent = Signal(signed(FP32.exponent_bits + 3), name="product_exponent")
+        m.d.comb += exponent.eq(exponents[0] + exponents[1] - (FP32.bias - 1))
+        first, second, exponent, nan, infinite, zero, sign = cut(
+            m, "normalise" in cuts, significand_a=significands[0], significand_b=significands[1],
+            exponent=exponent, nan=wrong | infinite & zero, infinite=infinite, zero=zero,
+            sign=sign)
 
-        # Stage 2: multiply.
-        product = registered(m, significands[0] * significands[1], "product")
-        exponent_2 = delayed(m, exponent_1, 1, "exponent")
+        # Multiply.
+        product, exponent, nan, infinite, zero, sign = cut(
+            m, "multiply" in cuts, product=first * second, multiplied_exponent=exponent,
+            multiplied_nan=nan, multiplied_infinite=infinite, multiplied_zero=zero,
+            multiplied_sign=sign)
 
-        # Stage 3: normalise by at most one place, then shift right where the result is subnormal.
+        # Normalise by at most one place, then shift right where the result is subnormal.
         low = len(product) - FP32.significand_bits - 1
         top = product[-1]
         kept = Signal(FP32.significand_bits + 1)
         lost = Signal()
-        exponent = Signal(signed(FP32.exponent_bits + 3))
+        adjusted = Signal(signed(FP32.exponent_bits + 3))
         below = Signal(FP32.exponent_bits + 2)
         m.d.comb += [
             kept.eq(Mux(top, product[low:], product[low - 1:])),
             lost.eq(product[:low - 1].any() | top & product[low - 1]),
-            exponent.eq(exponent_2 - ~top),
-            below.eq(Mux(exponent < 1, 1 - exponent, 0)),
+            adjusted.eq(exponent - ~top),
+            below.eq(Mux(adjusted < 1, 1 - adjusted, 0)),
         ]
         shifted = shifted_right_sticky(m, kept, below, "subnormal")
-        normal = registered(m, Cat(shifted[0] | lost, shifted[1:]), "normal")
-        exponent_3 = Signal(FP32.exponent_bits)
-        overflow = Signal()
-        m.d.sync += [
-            exponent_3.eq(Mux(exponent < 1, 0, exponent)),
-            overflow.eq(exponent > 254),
-        ]
+        normal, exponent, overflow, nan, infinite, zero, sign = cut(
+            m, "adjust" in cuts, normal=Cat(shifted[0] | lost, shifted[1:]),
+            adjusted_exponent=Mux(adjusted < 1, 0, adjusted)[:FP32.exponent_bits],
+            overflow=adjusted > 254, adjusted_nan=nan, adjusted_infinite=infinite,
+            adjusted_zero=zero, adjusted_sign=sign)
 
-        # Stage 4: round and pack.
-        sign_3 = delayed(m, sign_1, 2, "sign")
-        nan_3 = delayed(m, nan_1, 2, "nan")
-        zero_3 = delayed(m, zero_1, 2, "zero")
-        infinite_3 = delayed(m, infinite_1, 2, "infinite")
-        with m.If(nan_3):
+        # Round and pack.
+        with m.If(nan):
             m.d.sync += self.o.payload.eq(NAN)
-        with m.Elif(zero_3):
-            m.d.sync += self.o.payload.eq(Cat(Const(0, FP32.bits - 1), sign_3))
-        with m.Elif(infinite_3 | overflow):
-            m.d.sync += self.o.payload.eq(infinity(sign_3))
+        with m.Elif(zero):
+            m.d.sync += self.o.payload.eq(Cat(Const(0, FP32.bits - 1), sign))
+        with m.Elif(infinite | overflow):
+            m.d.sync += self.o.payload.eq(infinity(sign))
         with m.Else():
-            m.d.sync += self.o.payload.eq(Cat(rounded(exponent_3, normal), sign_3))
-        m.d.sync += self.o.valid.eq(delayed(m, self.i.valid, 3, "valid"))
+            m.d.sync += self.o.payload.eq(Cat(rounded(exponent, normal), sign))
+        m.d.sync += self.o.valid.eq(delayed(m, self.i.valid, len(cuts), "valid"))
         return m

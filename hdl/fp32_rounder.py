@@ -1,15 +1,15 @@
 """FP32 rounder: an exact fixed-point sum to FP32, rounded once."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hdl.dot_array import group_sum_layout
 from hdl.fp32 import NAN, infinity, rounded
-from hdl.pipeline import delayed, flow
+from hdl.pipeline import cut, delayed, flow
 from hdl.shift import leading_zeros
+from spec.arithmetic import Fp32RounderParams
 from spec.formats import FP32
-from spec.units import Fp32RounderParams
 
 __all__ = ["Fp32Rounder"]
 
@@ -44,34 +44,33 @@ class Fp32Rounder(wiring.Component):
         # The magnitude of the most negative value needs all bits of the two's complement.
         width = max(self.params.sum_bits, FP32.significand_bits + 2)
 
-        # Stage 1: sign and magnitude.
+        cuts = self.params.cuts
+
+        # Sign and magnitude.
         value = self.i.payload.value
-        sign = Signal()
-        magnitude = Signal(width)
-        m.d.sync += [sign.eq(value < 0), magnitude.eq(Mux(value < 0, -value, value))]
+        (magnitude,) = cut(m, "magnitude" in cuts,
+                           magnitude=Mux(value < 0, -value, value)[:width])
 
-        # Stage 2: normalise, so that the leading one is the top bit.
-        zeros = leading_zeros(m, magnitude, "zeros")
-        significand = Signal(width)
-        exponent = Signal(FP32.exponent_bits)
+        # Normalise, so that the leading one is the top bit.
+        zeros, magnitude = cut(m, "count" in cuts, zeros=leading_zeros(m, magnitude, "count"),
+                               counted=magnitude)
         top_exponent = self.params.lsb_exponent + width - 1 + FP32.bias
-        m.d.sync += [
-            significand.eq(magnitude << zeros),
-            exponent.eq(Mux(magnitude.any(), top_exponent - zeros, 0)),
-        ]
-        sign_2 = delayed(m, sign, 1, "sign")
+        significand, exponent = cut(
+            m, "shift" in cuts, significand=(magnitude << zeros)[:width],
+            exponent=Mux(magnitude.any(), top_exponent - zeros, 0)[:FP32.exponent_bits])
 
-        # Stage 3: round to nearest even.
+        # Round to nearest even.
         packed = rounded(exponent, significand)
 
-        nan = delayed(m, self.i.payload.nan, 2, "nan")
-        positive = delayed(m, self.i.payload.positive_infinity, 2, "positive")
-        negative = delayed(m, self.i.payload.negative_infinity, 2, "negative")
+        sign = delayed(m, value[-1], len(cuts), "sign")
+        nan = delayed(m, self.i.payload.nan, len(cuts), "nan")
+        positive = delayed(m, self.i.payload.positive_infinity, len(cuts), "positive")
+        negative = delayed(m, self.i.payload.negative_infinity, len(cuts), "negative")
         with m.If(nan):
             m.d.sync += self.o.payload.eq(NAN)
         with m.Elif(positive | negative):
             m.d.sync += self.o.payload.eq(infinity(negative))
         with m.Else():
-            m.d.sync += self.o.payload.eq(Cat(packed, sign_2))
-        m.d.sync += self.o.valid.eq(delayed(m, self.i.valid, 2, "valid"))
+            m.d.sync += self.o.payload.eq(Cat(packed, sign))
+        m.d.sync += self.o.valid.eq(delayed(m, self.i.valid, len(cuts), "valid"))
         return m

@@ -6,10 +6,10 @@ from amaranth.lib.wiring import In, Out
 
 from hdl.fp32 import NAN, fp32_layout, infinity, is_infinity, is_nan, rounded, significand
 from hdl.fp32_multiplier import Fp32Multiplier
-from hdl.pipeline import delayed, flow, registered
+from hdl.pipeline import cut, delayed, flow
 from hdl.shift import shifted_right_sticky
+from spec.arithmetic import GroupScalerParams
 from spec.formats import FP32
-from spec.units import Fp32MultiplierParams, GroupScalerParams
 
 __all__ = ["GroupScaler"]
 
@@ -47,7 +47,8 @@ class GroupScaler(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         if self.params.scale_format == "fp32":
-            m.submodules.multiplier = multiplier = Fp32Multiplier(Fp32MultiplierParams())
+            m.submodules.multiplier = multiplier = Fp32Multiplier(
+                self.params.combiner.multiplier)
             m.d.comb += [
                 multiplier.i.payload.a.eq(self.i.payload.sum),
                 multiplier.i.payload.b.eq(self.i.payload.scale),
@@ -62,23 +63,27 @@ class GroupScaler(wiring.Component):
     def _shift_exponent(self, m):
         total, scale = self.i.payload.sum, self.i.payload.scale
 
-        # Stage 1: add the exponents. A result below the normal numbers shifts its significand.
+        cuts = self.params.cuts
+
+        # Add the exponents. A result below the normal numbers shifts its significand.
         exponent = Signal(signed(FP32.exponent_bits + 3))
         below = Signal(FP32.exponent_bits + 1)
         m.d.comb += [
             exponent.eq(total.exponent + scale[:9] - 2 * FP32.bias),
             below.eq(Mux(exponent < 1, 1 - exponent, 0)),
         ]
-        below_1 = registered(m, below, "below")
-        exponent_1 = registered(m, Mux(exponent < 1, 0, exponent)[:FP32.exponent_bits], "exponent")
-        significand_1 = registered(m, significand(total), "significand")
-        zero = registered(m, ~total.exponent.any(), "zero")
-        sign = registered(m, total.sign, "sign")
-        nan = registered(m, is_nan(total) | scale[9], "nan")
-        infinite = registered(m, is_infinity(total) | (exponent > 254), "infinite")
+        below, field, fraction, zero, sign, nan, infinite = cut(
+            m, "exponent" in cuts, below=below,
+            exponent=Mux(exponent < 1, 0, exponent)[:FP32.exponent_bits],
+            significand=significand(total), zero=~total.exponent.any(), sign=total.sign,
+            nan=is_nan(total) | scale[9], infinite=is_infinity(total) | (exponent > 254))
+        shifted, field, zero, sign, nan, infinite = cut(
+            m, "shift" in cuts,
+            shifted=shifted_right_sticky(m, Cat(Const(0, 1), fraction), below, "subnormal"),
+            shifted_exponent=field, shifted_zero=zero, shifted_sign=sign, shifted_nan=nan,
+            shifted_infinite=infinite)
 
-        # Stage 2: round and pack.
-        shifted = shifted_right_sticky(m, Cat(Const(0, 1), significand_1), below_1, "subnormal")
+        # Round and pack.
         with m.If(nan):
             m.d.sync += self.o.payload.eq(NAN)
         with m.Elif(zero):
@@ -86,5 +91,5 @@ class GroupScaler(wiring.Component):
         with m.Elif(infinite):
             m.d.sync += self.o.payload.eq(infinity(sign))
         with m.Else():
-            m.d.sync += self.o.payload.eq(Cat(rounded(exponent_1, shifted), sign))
-        m.d.sync += self.o.valid.eq(delayed(m, self.i.valid, 1, "valid"))
+            m.d.sync += self.o.payload.eq(Cat(rounded(field, shifted), sign))
+        m.d.sync += self.o.valid.eq(delayed(m, self.i.valid, len(cuts), "valid"))

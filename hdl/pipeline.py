@@ -8,7 +8,7 @@ between these units are ``always_ready``, and no flop of the data path needs an 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import stream
 
-__all__ = ["delayed", "flow", "registered"]
+__all__ = ["cut", "delayed", "flow", "registered"]
 
 
 def flow(shape):
@@ -30,3 +30,11 @@ def registered(m: Module, value, name: str):
     register = Signal(value.shape(), name=name)
     m.d.sync += register.eq(value)
     return register
+
+
+def cut(m: Module, here: bool, **values):
+    """Return ``values`` in order, each registered once where ``here``, otherwise as they are.
+
+    A place where a description may put registers; everything that crosses it is named.
+    """
+    return tuple(registered(m, value, name) if here else value for name, value in values.items())

@@ -12,10 +12,10 @@ from hdl.group_scaler import GroupScaler
 from hdl.maximum_tree import MaximumTree
 from hdl.pipeline import delayed, registered
 from hdl.running_maximum import RunningMaximum
+from spec.arithmetic import GroupScalerParams
 from spec.formats import E4M3, FLOAT_FORMATS, FP32
 from spec.tensor_units import ReducerParams
 from spec.tensors import Reduction, TensorFormat
-from spec.units import GroupScalerParams
 
 __all__ = ["Reducer"]
 

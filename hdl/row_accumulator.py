@@ -8,8 +8,8 @@ from amaranth.lib.wiring import In, Out
 from hdl.fp32 import ZERO, fp32_layout
 from hdl.fp32_adder import Fp32Adder
 from hdl.pipeline import delayed, flow, registered
+from spec.arithmetic import RowAccumulatorParams
 from spec.formats import FP32
-from spec.units import Fp32AdderParams, RowAccumulatorParams
 
 __all__ = ["RowAccumulator", "row_layout"]
 
@@ -28,8 +28,8 @@ class RowAccumulator(wiring.Component):
         :class:`hdl.fp32_adder.Fp32Adder`.
     :Timing: latency ``RowAccumulatorParams.LATENCY`` from the group with ``row.last``; one group
         per cycle; never stalls.
-    :Errors: two groups of one row less than ``Fp32AdderParams.LATENCY`` cycles apart lose the
-        first; not detected. The strips of the memory layout keep the distance.
+    :Errors: two groups of one row less than the latency of the adder apart lose the first; not
+        detected. The strips of the memory layout keep the distance.
 
     Members
     -------
@@ -51,7 +51,7 @@ class RowAccumulator(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.adder = adder = Fp32Adder(Fp32AdderParams())
+        m.submodules.adder = adder = Fp32Adder(self.params.adder)
         last_out = delayed(m, self.i.payload.row.last, self.params.LATENCY, "last")
         (self._memory if self.params.in_memory else self._flops)(m, adder)
         m.d.comb += [
@@ -64,7 +64,7 @@ class RowAccumulator(wiring.Component):
         """Few sums."""
         row = self.i.payload.row
         sums = [Signal(FP32.bits, name=f"sum_{slot}") for slot in range(self.params.rows)]
-        slot_out = delayed(m, row.slot, Fp32AdderParams.LATENCY, "slot")
+        slot_out = delayed(m, row.slot, self.params.adder.LATENCY, "slot")
 
         # A sum that leaves the adder in this very cycle is taken from there.
         chosen = Signal(FP32.bits)
@@ -86,7 +86,7 @@ class RowAccumulator(wiring.Component):
         write = sums.write_port()
         read = sums.read_port(transparent_for=[write])
         slot = registered(m, self.i.payload.row.slot, "slot")
-        slot_out = delayed(m, slot, Fp32AdderParams.LATENCY, "slot_out")
+        slot_out = delayed(m, slot, self.params.adder.LATENCY, "slot_out")
         here = adder.o.valid & (slot_out == slot)
         m.d.comb += [
             read.addr.eq(self.i.payload.row.slot),

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hdl.fp32_multiplier import Fp32Multiplier
 from hdl.pipeline import flow
-from spec.units import Fp32MultiplierParams, ScaleCombinerParams
+from spec.arithmetic import ScaleCombinerParams
 
 __all__ = ["ScaleCombiner"]
 
@@ -41,7 +41,7 @@ class ScaleCombiner(wiring.Component):
         m = Module()
         activation, weight = self.i.payload.activation, self.i.payload.weight
         if self.params.scale_format == "fp32":
-            m.submodules.multiplier = multiplier = Fp32Multiplier(Fp32MultiplierParams())
+            m.submodules.multiplier = multiplier = Fp32Multiplier(self.params.multiplier)
             m.d.comb += [
                 multiplier.i.payload.a.eq(activation),
                 multiplier.i.payload.b.eq(weight),

@@ -11,7 +11,7 @@ from hdl.pipeline import flow
 from hdl.row_accumulator import row_layout
 from spec.commands import ErrorCode, Opcode
 from spec.memory_units import FAULT_BITS, ReadFault
-from spec.units import Fp32AdderParams, SequencerParams
+from spec.units import SequencerParams
 
 __all__ = ["Sequencer", "beat_layout", "ended_layout", "fault_code"]
 
@@ -189,10 +189,10 @@ class Sequencer(wiring.Component):
 
         if checker.transposed:
             # A block of few rows must not follow so soon that its sums are not there yet.
-            settle = Signal(range(Fp32AdderParams.LATENCY))
+            settle = Signal(range(params.row_distance))
             settled = settle == 0
-            with m.If(take & group_end & (last_slot < Fp32AdderParams.LATENCY - 1)):
-                m.d.sync += settle.eq(Fp32AdderParams.LATENCY - 1)
+            with m.If(take & group_end & (last_slot < params.row_distance - 1)):
+                m.d.sync += settle.eq(params.row_distance - 1)
             with m.Elif(~settled):
                 m.d.sync += settle.eq(settle - 1)
             held = held | transposed & ~weights_phase & ~settled

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from host.layout import pack_activations, pack_weights, unpack_results
 from spec.commands import Command, Opcode
 from spec.tile import ROWS_MAX, Tile
-from spec.units import Fp32AdderParams
 
 __all__ = ["GemvJob", "JobError", "check_memory", "gemv_job"]
 
@@ -78,7 +77,7 @@ def gemv_job(tile: Tile, weights: NDArray[np.uint8], weight_scales: NDArray[Any]
     if transposed and not tile.transposed_gemv:
         raise JobError(f"{tile.name} cannot multiply by transposed weights: that takes [transpose] "
                        "with transpose.block = scaling.group = scaling.weight_rows, of "
-                       f"{Fp32AdderParams.LATENCY} atoms or more")
+                       f"{tile.fp32_adder.LATENCY} atoms or more")
     if transposed and rows > tile.k_max:
         raise JobError(f"M = {rows} is more than this tile's k_max = {tile.k_max}, and vectors for "
                        "transposed weights have M elements; split the job along M, or raise "

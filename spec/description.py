@@ -16,10 +16,17 @@ from spec.reader import Conflict
 from spec.section import PowerOfTwo, Section
 
 __all__ = ["Axi4Memory", "Clock", "Compute", "Convert", "Description", "Host", "NativeMemory",
-           "Quantize", "Reduce", "Scaling", "Transpose", "conflicts", "resolved"]
+           "Pipeline", "Quantize", "Reduce", "Scaling", "Transpose", "conflicts", "resolved"]
 
 # The clock of a tile whose memory does not say another.
 _AXI4_MHZ = 800.0
+
+# What [pipeline] is for clock targets up to some MHz: enough for ASAP7 (7 nm, typical) by the
+# recipe for speed, before layout. See docs/timing.md.
+_PIPELINES = (
+    (850.0, {"multiply": 1, "shift": 0, "adder_tree": 1, "fp32": 4, "quantizer": 0}),
+    (float("inf"), {"multiply": 1, "shift": 0, "adder_tree": 2, "fp32": 5, "quantizer": 1}),
+)
 
 # A native memory's limits: what addresses hold, and how many banks one controller keeps.
 _ADDRESS_BITS = (16, 63)
@@ -155,6 +162,24 @@ class Clock(Section):
         description="Clock target in MHz; a native memory's grade decides it.")
 
 
+class Pipeline(Section):
+    """Ranks of registers in the arithmetic; what is left out follows from the clock target.
+
+    Results do not depend on it, latencies and the interleaving of rows in memory do.
+    """
+
+    multiply: int | None = Field(
+        None, ge=0, le=1, description="Ranks behind the products of the significands.")
+    shift: int | None = Field(
+        None, ge=0, le=1, description="Ranks behind the shift of the products to fixed point.")
+    adder_tree: int | None = Field(
+        None, ge=0, le=4, description="Ranks in the tree that adds the products of a beat.")
+    fp32: int | None = Field(
+        None, ge=1, le=6, description="Cycles of an FP32 addition; the units around are cut alike.")
+    quantizer: int | None = Field(
+        None, ge=0, le=1, description="Ranks more in the casts of the quantizer.")
+
+
 class Description(Section):
     """One tile."""
 
@@ -171,6 +196,7 @@ class Description(Section):
     convert: Convert | None = None
     host: Host = Host()
     clock: Clock = Clock()
+    pipeline: Pipeline = Pipeline()
 
 
 def resolved(description: Description, grade: Grade | None) -> Description:
@@ -181,8 +207,11 @@ def resolved(description: Description, grade: Grade | None) -> Description:
         if memory.refresh is None:
             memory = memory.model_copy(
                 update={"refresh": "per-bank" if grade.per_bank_refresh else "all-bank"})
-    clock = Clock(target_mhz=_AXI4_MHZ if mhz is None else mhz)
-    return description.model_copy(update={"memory": memory, "clock": clock})
+    mhz = _AXI4_MHZ if mhz is None else mhz
+    ranks = next(ranks for limit, ranks in _PIPELINES if mhz <= limit)
+    pipeline = Pipeline(**(ranks | description.pipeline.model_dump(exclude_none=True)))
+    return description.model_copy(update={"memory": memory, "clock": Clock(target_mhz=mhz),
+                                          "pipeline": pipeline})
 
 
 def conflicts(description: Description, grade: Grade | None) -> list[Conflict]:

@@ -40,7 +40,8 @@ class QuantizerParams(_TensorParams):
     """Groups of BF16 or FP32 to codes and a scale.
 
     ``sources``, ``formats``, ``rules`` and ``groups`` are what was built; commands choose among
-    them. A group is at least one atom of every source.
+    them. A group is at least one atom of every source. ``ranks`` are registers more in the casts,
+    between rounding and the code.
     """
 
     sources: tuple[str, ...] = ("bf16",)
@@ -48,6 +49,7 @@ class QuantizerParams(_TensorParams):
     rules: tuple[str, ...]
     groups: tuple[int, ...]
     amax_floor: float = Field(ge=0.0, le=1.0)
+    ranks: int = Field(0, ge=0, le=1)
 
     @property
     def code_lanes(self) -> int:
@@ -86,7 +88,8 @@ class CastWindowParams(_TensorParams):
 
     It works in *units*: a group, or where a code atom has two groups, both. ``window_groups`` are
     the groups whose scales it keeps. ``requests`` are the most requests of the host, and the most
-    units, under way; ``writes`` the most writes of one requester that are not written.
+    units, under way; ``writes`` the most writes of one requester that are not written. ``ranks`` as
+    for the quantizer.
     """
 
     index_bits: int = Field(ge=10, le=60)
@@ -94,6 +97,7 @@ class CastWindowParams(_TensorParams):
     rules: tuple[str, ...]
     groups: tuple[int, ...]
     amax_floor: float = Field(ge=0.0, le=1.0)
+    ranks: int = Field(0, ge=0, le=1)
     window_groups: int = Field(ge=32, le=65536)
     requests: int = Field(128, ge=8, le=1024)
     writes: int = Field(64, ge=1, le=1024)
@@ -105,7 +109,8 @@ class CastWindowParams(_TensorParams):
     def quantizer(self) -> QuantizerParams:
         """The window's own quantizer."""
         return QuantizerParams(atom_bits=self.atom_bits, sources=("bf16",), formats=self.formats,
-                               rules=self.rules, groups=self.groups, amax_floor=self.amax_floor)
+                               rules=self.rules, groups=self.groups, amax_floor=self.amax_floor,
+                               ranks=self.ranks)
 
     @property
     def code_lanes(self) -> int:

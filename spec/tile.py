@@ -4,14 +4,14 @@ import hashlib
 import json
 from functools import cached_property
 
+from spec.arithmetic import ColumnParams, DecoderParams, DotArrayParams, Fp32MultiplierParams
 from spec.description import resolved
 from spec.formats import next_power_of_two
 from spec.memory_units import HostPortParams
 from spec.tile_geometry import ROWS_MAX
 from spec.tile_tensors import TensorTile
 from spec.units import (
-    ActivationBufferParams, ColumnParams, CommandCheckerParams, DecoderParams,
-    DotArrayParams, Fp32AdderParams, Fp32MultiplierParams, RegisterFileParams, ResultPackerParams,
+    ActivationBufferParams, CommandCheckerParams, RegisterFileParams, ResultPackerParams,
     ScaleBufferParams, SequencerParams, UnitParams,
 )
 
@@ -57,12 +57,15 @@ class Tile(TensorTile):
         """Dot array of one column."""
         return DotArrayParams(weights=self.weight_format.name,
                               activations=self.activation_format.name,
-                              lanes=self.lanes, group_beats=self.group_beats)
+                              lanes=self.lanes, group_beats=self.group_beats,
+                              **self.pipeline.model_dump(
+                                  include={"multiply", "shift", "adder_tree"}))
 
     @property
     def column(self) -> ColumnParams:
         """One column: all that an activation vector has of its own."""
         return ColumnParams(dot_array=self.dot_array, scale_format=self.scale_format.name,
+                            fp32=self.fp32_adder.fp32,
                             rows=(self.rows_per_block if self.transposed_gemv
                                   else self.rows_per_strip))
 
@@ -132,7 +135,7 @@ class Tile(TensorTile):
             checker=self.command_checker, activation_buffer=self.activation_buffer,
             weight_scale_buffer=self.weight_scale_buffer,
             activation_scale_buffer=self.activation_scale_buffer,
-            result_rows=self.result_packer.depth)
+            result_rows=self.result_packer.depth, row_distance=self.fp32_adder.LATENCY)
 
     @property
     def register_file(self) -> RegisterFileParams:
@@ -148,8 +151,8 @@ class Tile(TensorTile):
             "decoder": self.weight_decoder,
             "dot_array": self.dot_array,
             "fp32_rounder": self.column.fp32_rounder,
-            "fp32_multiplier": Fp32MultiplierParams(),
-            "fp32_adder": Fp32AdderParams(),
+            "fp32_multiplier": Fp32MultiplierParams(fp32=self.fp32_adder.fp32),
+            "fp32_adder": self.fp32_adder,
             "scale_combiner": self.column.scale_combiner,
             "group_scaler": self.column.group_scaler,
             "row_accumulator": self.column.row_accumulator,

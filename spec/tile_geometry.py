@@ -2,11 +2,12 @@
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from spec.description import Axi4Memory, Description, NativeMemory, resolved
+from spec.arithmetic import Fp32AdderParams
+from spec.description import Axi4Memory, Description, NativeMemory, Pipeline, resolved
 from spec.formats import FLOAT_FORMATS, SCALE_FORMATS, FloatFormat, ScaleFormat, next_power_of_two
 from spec.grade import Grade
 from spec.memory_units import MemoryControllerParams
-from spec.units import Axi4Params, Fp32AdderParams
+from spec.units import Axi4Params
 
 __all__ = ["ROWS_MAX", "TileGeometry"]
 
@@ -152,13 +153,24 @@ class TileGeometry(BaseModel):
         return self.description.compute.k_max
 
     @property
+    def pipeline(self) -> Pipeline:
+        """Where registers stand; every value is filled in."""
+        return resolved(self.description, self.grade).pipeline
+
+    @property
+    def fp32_adder(self) -> Fp32AdderParams:
+        """The adder of a column, whose latency decides how rows are interleaved."""
+        assert self.pipeline.fp32 is not None
+        return Fp32AdderParams(fp32=self.pipeline.fp32)
+
+    @property
     def rows_per_strip(self) -> int:
         """Rows that are interleaved group by group, a power of two.
 
         Two groups of the strip's last row are ``rows_per_strip`` beats apart when the second is a
         tail of one atom; that distance must cover the latency of the accumulation.
         """
-        return next_power_of_two(Fp32AdderParams.LATENCY)
+        return next_power_of_two(self.fp32_adder.LATENCY)
 
     @property
     def rows_per_block(self) -> int:

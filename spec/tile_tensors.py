@@ -7,7 +7,7 @@ from spec.tensor_units import (
     TransposerParams,
 )
 from spec.tile_geometry import ROWS_MAX, TileGeometry
-from spec.units import Fp32AdderParams, UnitParams
+from spec.units import UnitParams
 
 __all__ = ["TensorTile"]
 
@@ -23,7 +23,13 @@ class TensorTile(TileGeometry):
         transpose, scaling = self.description.transpose, self.description.scaling
         return (transpose is not None
                 and scaling.weight_rows == scaling.group == transpose.block
-                and self.group_beats >= Fp32AdderParams.LATENCY)
+                and self.group_beats >= self.fp32_adder.LATENCY)
+
+    @property
+    def quantizer_ranks(self) -> int:
+        """Registers more in the casts of the quantizer."""
+        assert self.pipeline.quantizer is not None
+        return self.pipeline.quantizer
 
     @property
     def quantizer(self) -> QuantizerParams | None:
@@ -35,7 +41,7 @@ class TensorTile(TileGeometry):
         return QuantizerParams(
             atom_bits=self.atom_bits, sources=("bf16", "fp32") if wide else ("bf16",),
             formats=described.formats, rules=described.rules, groups=described.groups,
-            amax_floor=self.description.scaling.amax_floor)
+            amax_floor=self.description.scaling.amax_floor, ranks=self.quantizer_ranks)
 
     @property
     def row_packer(self) -> RowPackerParams | None:
@@ -125,7 +131,7 @@ class TensorTile(TileGeometry):
         return CastWindowParams(
             atom_bits=self.atom_bits, index_bits=controller.index_bits,
             formats=described.formats, rules=described.rules, groups=described.groups,
-            amax_floor=self.description.scaling.amax_floor,
+            amax_floor=self.description.scaling.amax_floor, ranks=self.quantizer_ranks,
             window_groups=described.window_groups, writes=controller.writes)
 
     @property

@@ -1,4 +1,4 @@
-"""One frozen record of parameters per unit.
+"""One frozen record of parameters per unit; those of the arithmetic are in :mod:`spec.arithmetic`.
 
 Each record holds what its unit's RTL, golden model and testbench need, and nothing of the rest of
 the tile. Widths are derived here once. ``LATENCY`` is the number of clock cycles from the edge at
@@ -13,10 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from spec.formats import FLOAT_FORMATS, SCALE_FORMATS, FloatFormat, ScaleFormat, next_power_of_two
 
 __all__ = [
-    "ActivationBufferParams", "Axi4Params", "ColumnParams", "CommandCheckerParams", "DecoderParams",
-    "DotArrayParams", "Fp32AdderParams", "Fp32MultiplierParams", "Fp32RounderParams",
-    "GroupScalerParams", "RegisterFileParams", "ResultPackerParams", "RowAccumulatorParams",
-    "ScaleBufferParams", "ScaleCombinerParams", "SequencerParams", "SkidBufferParams", "UnitParams",
+    "ActivationBufferParams", "Axi4Params", "CommandCheckerParams", "RegisterFileParams",
+    "ResultPackerParams", "ScaleBufferParams", "SequencerParams", "SkidBufferParams", "UnitParams",
 ]
 
 
@@ -37,191 +35,6 @@ class UnitParams(BaseModel):
             raise ValueError(f"{cls.__name__}.{info.field_name} must be one of "
                              f"{', '.join(known)}, not {value!r}")
         return value
-
-
-class DecoderParams(UnitParams):
-    """Codes of ``format``, ``lanes`` at a time."""
-
-    LATENCY: ClassVar[int] = 1
-    format: str
-    lanes: int = Field(ge=1, le=256)
-
-    @property
-    def float_format(self) -> FloatFormat:
-        """The format's record."""
-        return FLOAT_FORMATS[self.format]
-
-
-class DotArrayParams(UnitParams):
-    """Exact dot product of one scale group: ``lanes`` products a beat, ``group_beats`` at most."""
-
-    LATENCY: ClassVar[int] = 3
-    weights: str
-    activations: str
-    lanes: int = Field(ge=1, le=256)
-    group_beats: int = Field(ge=1, le=1024)
-
-    @property
-    def weight_format(self) -> FloatFormat:
-        """Format of the weights."""
-        return FLOAT_FORMATS[self.weights]
-
-    @property
-    def activation_format(self) -> FloatFormat:
-        """Format of the activations."""
-        return FLOAT_FORMATS[self.activations]
-
-    @property
-    def lsb_exponent(self) -> int:
-        """Exponent of the least significant bit of every product (E4M3 x E4M3: -18)."""
-        return self.weight_format.smallest_exponent + self.activation_format.smallest_exponent
-
-    @property
-    def largest_product(self) -> int:
-        """Largest magnitude of one product, in units of ``2**lsb_exponent``."""
-        result = 1
-        for fmt in (self.weight_format, self.activation_format):
-            significand = (fmt.largest_code & fmt.mantissa_mask) | (1 << fmt.mantissa_bits)
-            result *= significand << fmt.largest_shift
-        return result
-
-    @property
-    def product_bits(self) -> int:
-        """Two's complement width of one product."""
-        return self.largest_product.bit_length() + 1
-
-    @property
-    def beat_bits(self) -> int:
-        """Two's complement width of the sum of one beat."""
-        return (self.largest_product * self.lanes).bit_length() + 1
-
-    @property
-    def sum_bits(self) -> int:
-        """Two's complement width of the sum of one group (E4M3, 128 products: 44)."""
-        return (self.largest_product * self.lanes * self.group_beats).bit_length() + 1
-
-    @property
-    def has_infinity(self) -> bool:
-        """Whether either operand format has infinities."""
-        return self.weight_format.has_infinity or self.activation_format.has_infinity
-
-
-class Fp32RounderParams(UnitParams):
-    """Fixed point s{``sum_bits``} in units of ``2**lsb_exponent``, to FP32.
-
-    Within these limits no result is subnormal (``lsb_exponent >= -126``) and none overflows.
-    """
-
-    LATENCY: ClassVar[int] = 3
-    sum_bits: int = Field(ge=2, le=128)
-    lsb_exponent: int = Field(ge=-126, le=0)
-
-
-class Fp32MultiplierParams(UnitParams):
-    """FP32 multiplication; no parameters."""
-
-    LATENCY: ClassVar[int] = 4
-
-
-class Fp32AdderParams(UnitParams):
-    """FP32 addition; no parameters."""
-
-    LATENCY: ClassVar[int] = 4
-
-
-class ScaleCombinerParams(UnitParams):
-    """The product of an activation scale and a weight scale."""
-
-    scale_format: str
-
-    @property
-    def LATENCY(self) -> int:
-        """One cycle for E8M0 (an addition), the multiplier's for FP32."""
-        return 1 if self.scale_format == "e8m0" else Fp32MultiplierParams.LATENCY
-
-    @property
-    def format(self) -> ScaleFormat:
-        """The scales' format."""
-        return SCALE_FORMATS[self.scale_format]
-
-    @property
-    def combined_bits(self) -> int:
-        """Width of the combined scale: a NaN flag above u9 for E8M0, 32 for FP32."""
-        return 10 if self.scale_format == "e8m0" else 32
-
-
-class GroupScalerParams(UnitParams):
-    """Group sum times combined scale."""
-
-    scale_format: str
-
-    @property
-    def LATENCY(self) -> int:
-        """Two cycles for E8M0 (exponent, rounding), the multiplier's for FP32."""
-        return 2 if self.scale_format == "e8m0" else Fp32MultiplierParams.LATENCY
-
-    @property
-    def combiner(self) -> ScaleCombinerParams:
-        """The record of the unit that makes the combined scale."""
-        return ScaleCombinerParams(scale_format=self.scale_format)
-
-
-class RowAccumulatorParams(UnitParams):
-    """FP32 accumulation of ``rows`` interleaved rows (a power of two)."""
-
-    # More sums than these stand in a memory, fewer in flops.
-    FLOP_ROWS: ClassVar[int] = 16
-    rows: int = Field(ge=1, le=256)
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether the sums stand in a memory."""
-        return self.rows > self.FLOP_ROWS
-
-    @property
-    def LATENCY(self) -> int:
-        """The adder's, and one cycle to read a memory."""
-        return Fp32AdderParams.LATENCY + self.in_memory
-
-    @property
-    def slot_bits(self) -> int:
-        """Width of a row's number within its strip."""
-        return (self.rows - 1).bit_length()
-
-
-class ColumnParams(UnitParams):
-    """All units of one column."""
-
-    dot_array: DotArrayParams
-    scale_format: str
-    rows: int = Field(ge=1, le=256)
-
-    @property
-    def fp32_rounder(self) -> Fp32RounderParams:
-        """Rounder behind the dot array."""
-        return Fp32RounderParams(sum_bits=self.dot_array.sum_bits,
-                                 lsb_exponent=self.dot_array.lsb_exponent)
-
-    @property
-    def scale_combiner(self) -> ScaleCombinerParams:
-        """Product of the two scales."""
-        return ScaleCombinerParams(scale_format=self.scale_format)
-
-    @property
-    def group_scaler(self) -> GroupScalerParams:
-        """Group sum times combined scale."""
-        return GroupScalerParams(scale_format=self.scale_format)
-
-    @property
-    def row_accumulator(self) -> RowAccumulatorParams:
-        """Accumulation over groups."""
-        return RowAccumulatorParams(rows=self.rows)
-
-    @property
-    def LATENCY(self) -> int:
-        """The sum of the units in a row: dot product, rounding, scaling, accumulation."""
-        return (self.dot_array.LATENCY + self.fp32_rounder.LATENCY + self.group_scaler.LATENCY
-                + self.row_accumulator.LATENCY)
 
 
 class ActivationBufferParams(UnitParams):
@@ -406,13 +219,17 @@ class CommandCheckerParams(UnitParams):
 
 
 class SequencerParams(UnitParams):
-    """Command execution: what the checker knows, the buffers, and the room for results."""
+    """Command execution: what the checker knows, the buffers, and the room for results.
+
+    ``row_distance`` are the least cycles between two groups of one row: the latency of their sum.
+    """
 
     checker: CommandCheckerParams
     activation_buffer: ActivationBufferParams
     weight_scale_buffer: ScaleBufferParams
     activation_scale_buffer: ScaleBufferParams
     result_rows: int = Field(ge=2, le=1024)
+    row_distance: int = Field(ge=1, le=6)
 
     @property
     def group_beats(self) -> int:

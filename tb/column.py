@@ -4,7 +4,7 @@ import cocotb
 import numpy as np
 
 from golden.column import column
-from spec.units import ColumnParams
+from spec.arithmetic import ColumnParams
 from tb.bench import Bench, Scoreboard, bench_seed, params_from_environment
 from tb.dot_array import pack_group
 from tb.operands import random_codes, scale_codes

@@ -4,7 +4,7 @@ import cocotb
 import numpy as np
 
 from golden.decoder import decoder
-from spec.units import DecoderParams
+from spec.arithmetic import DecoderParams
 from tb.bench import params_from_environment, run_flow, word
 from tb.packing import decoded_words
 

@@ -4,7 +4,7 @@ import cocotb
 import numpy as np
 
 from golden.dot_array import dot_array
-from spec.units import DotArrayParams
+from spec.arithmetic import DotArrayParams
 from tb.bench import bench_seed, params_from_environment, run_flow
 from tb.operands import cancelling_group, random_codes
 from tb.packing import decoded_bits, fields, pack_decoded

@@ -3,8 +3,8 @@
 import cocotb
 
 from golden.fp32_multiplier import fp32_multiplier
-from spec.units import Fp32MultiplierParams
-from tb.bench import run_flow
+from spec.arithmetic import Fp32MultiplierParams
+from tb.bench import params_from_environment, run_flow
 from tb.operands import fp32_pair_items
 from tb.oracle import multiply_fp32
 
@@ -22,4 +22,4 @@ async def pairs(dut, idle):
 async def latency(dut):
     """One result per cycle, latency as promised."""
     await run_flow(dut, fp32_pair_items(fp32_multiplier, multiply_fp32, 50),
-                   latency=Fp32MultiplierParams.LATENCY)
+                   latency=params_from_environment(Fp32MultiplierParams).LATENCY)

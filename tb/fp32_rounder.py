@@ -7,7 +7,7 @@ import numpy as np
 
 from golden.dot_array import GroupSum
 from golden.fp32_rounder import fp32_rounder
-from spec.units import Fp32RounderParams
+from spec.arithmetic import Fp32RounderParams
 from tb.bench import bench_seed, params_from_environment, run_flow
 from tb.oracle import round_to_fp32
 from tb.packing import fields

@@ -4,7 +4,7 @@ import cocotb
 import numpy as np
 
 from golden.group_scaler import group_scaler
-from spec.units import GroupScalerParams
+from spec.arithmetic import GroupScalerParams
 from tb.bench import bench_seed, params_from_environment, run_flow
 from tb.operands import FP32_EDGES, fp32_pairs
 from tb.oracle import scale_group

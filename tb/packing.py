@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from golden.decoder import Decoded, decoder
+from spec.arithmetic import DecoderParams
 from spec.formats import FloatFormat
-from spec.units import DecoderParams
 from tb.bench import word
 
 __all__ = ["decoded_bits", "decoded_words", "fields", "pack_decoded", "unpack_signed"]

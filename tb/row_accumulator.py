@@ -4,7 +4,7 @@ import cocotb
 import numpy as np
 
 from golden.row_accumulator import row_accumulator
-from spec.units import Fp32AdderParams, RowAccumulatorParams
+from spec.arithmetic import RowAccumulatorParams
 from tb.bench import Bench, Scoreboard, bench_seed, params_from_environment
 from tb.operands import FP32_EDGES
 from tb.packing import fields
@@ -28,7 +28,7 @@ async def _run(dut, gaps):
     board = Scoreboard("o")
     sink = bench.sink(board)
     # The least distance that the strips of the memory layout keep between groups of one row.
-    distance = -(-Fp32AdderParams.LATENCY // params.rows)
+    distance = -(-params.adder.LATENCY // params.rows)
     ends = []
     for _ in range(60):
         groups = int(rng.integers(1, 12))

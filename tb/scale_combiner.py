@@ -4,7 +4,7 @@ import cocotb
 import numpy as np
 
 from golden.scale_combiner import scale_combiner
-from spec.units import ScaleCombinerParams
+from spec.arithmetic import ScaleCombinerParams
 from tb.bench import bench_seed, params_from_environment, run_flow
 from tb.operands import fp32_pairs
 

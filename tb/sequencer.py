@@ -8,7 +8,7 @@ import cocotb
 from golden.command_checker import command_sizes
 from spec.commands import Command, ErrorCode, Opcode
 from spec.memory_units import ReadFault
-from spec.units import Fp32AdderParams, SequencerParams
+from spec.units import SequencerParams
 from tb.bench import Bench, Scoreboard, params_from_environment, word
 from tb.burst_splitter import pack_region, pack_write_region
 from tb.command_checker import checked_fields
@@ -147,7 +147,7 @@ class _Sequencing:
             ends & 1, ends >> 1 & (1 << slot_bits) - 1, ends >> slot_bits + 1 & 1,
             ends >> slot_bits + 2)
         if last:
-            assert first or (self.bench.cycle - self.summed[slot] >= Fp32AdderParams.LATENCY), (
+            assert first or (self.bench.cycle - self.summed[slot] >= self.params.row_distance), (
                 f"slot {slot} is added to before its last sum is there")
             self.summed[slot] = self.bench.cycle
         if row_last:

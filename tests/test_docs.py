@@ -23,6 +23,7 @@ from benchmarks.readme import BENCHMARKS, RESULTS, render, updated
 from golden.quantizer import quantize
 from hdl import command_scheduler
 from hdl.dram_port import command_members, data_members
+from spec.arithmetic import DotArrayParams
 from spec.commands import FIELDS, ErrorCode, Opcode
 from spec.description import Convert, Quantize, Reduce, Scaling, Transpose
 from spec.dram_rules import DramCommand
@@ -34,7 +35,6 @@ from spec.memory_units import Aperture, Ecc, HostPortParams, MemoryControllerPar
 from spec.schema import description_keys
 from spec.tensors import FIELD_VALUES
 from spec.tile import Tile
-from spec.units import DotArrayParams
 from tests.conftest import PROJECT
 from tools.cli import VERBS
 from tools.explain_memory import memory_explanation

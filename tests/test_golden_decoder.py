@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from golden.decoder import decode, decoder
+from spec.arithmetic import DecoderParams
 from spec.formats import BF16, E4M3, E5M2, FP32
-from spec.units import DecoderParams
 
 EVERY_BYTE = np.arange(256, dtype=np.uint8)
 REFERENCES = [(E4M3, ml_dtypes.float8_e4m3fn), (E5M2, ml_dtypes.float8_e5m2)]

@@ -5,7 +5,7 @@ import pytest
 
 from golden.dot_array import dot_array
 from golden.fp32_rounder import fp32_rounder
-from spec.units import DotArrayParams, Fp32RounderParams
+from spec.arithmetic import DotArrayParams, Fp32RounderParams
 from tb.oracle import dot, round_to_fp32
 from tests.golden_cases import finite_codes, random_codes
 

@@ -3,7 +3,7 @@ import pytest
 
 from golden.dot_array import GroupSum
 from golden.fp32_rounder import fp32_rounder
-from spec.units import Fp32RounderParams
+from spec.arithmetic import Fp32RounderParams
 from tb.oracle import Fraction, round_to_fp32
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 
 from golden.group_scaler import group_scaler
-from spec.units import GroupScalerParams
+from spec.arithmetic import GroupScalerParams
 from tb.oracle import multiply_fp32, scale_group
 from tests.golden_cases import FP32_EDGES, random_fp32
 

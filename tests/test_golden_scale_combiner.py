@@ -1,7 +1,7 @@
 import numpy as np
 
 from golden.scale_combiner import scale_combiner
-from spec.units import ScaleCombinerParams
+from spec.arithmetic import ScaleCombinerParams
 from tb.oracle import combine_scales, multiply_fp32
 from tests.golden_cases import FP32_EDGES
 

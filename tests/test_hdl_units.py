@@ -10,9 +10,10 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hdl.tile import Tile as TileComponent
+from spec.arithmetic import Fp32AdderParams
 from spec.load import load_tile
 from spec.tile import Tile
-from spec.units import Fp32AdderParams, SkidBufferParams
+from spec.units import SkidBufferParams
 from tests.conftest import DESCRIPTIONS
 from tools.benches import units_of
 

@@ -221,7 +221,7 @@ MUTATIONS = (
              "(highest > limit)", "(highest > limit + 1)",
              ("tensor_checker",), NATIVE_TENSORS),
     Mutation("rows_of_a_short_block_follow_at_once", "sequencer",
-             "with m.If(take & group_end & (last_slot < Fp32AdderParams.LATENCY - 1)):",
+             "with m.If(take & group_end & (last_slot < params.row_distance - 1)):",
              "with m.If(0):", ("sequencer",), BLOCKS),
     Mutation("weights_read_that_are_given", "sequencer",
              "read_source.eq(~self.given), write_results.eq(1),",

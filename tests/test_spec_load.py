@@ -115,7 +115,7 @@ def test_problems_carry_their_facts(tmp_path: Path) -> None:
                             "an integer in [1, 65536]?"),
     ("[host]\nzzz = 8", "host.zzz = 8 is unknown; [host] has queue_depth"),
     ("[zzz]", "zzz = a table is unknown; a description has name, [memory], [compute], [scaling], "
-              "[quantize], [reduce], [transpose], [convert], [host], [clock]"),
+              "[quantize], [reduce], [transpose], [convert], [host], [clock], [pipeline]"),
     ("[memroy]", "[memroy] is unknown; did you mean [memory]?"),
 ])
 def test_refuses_a_value(tmp_path: Path, line: str, message: str) -> None:
