@@ -1,64 +1,21 @@
-"""The IP package for boards with HBM: who fits, what is in it, lint, and the tile's bench on it."""
+"""The IP package for boards with HBM: who fits, what is in it, what its scripts do."""
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
-from functools import cache
 from pathlib import Path
 
 import pytest
 
 from spec.load import load_tile
 from spec.registers import REGISTERS
-from spec.tile import Tile
-from tb.simulator import build_directory, build_simulation, run_simulation
 from tests.conftest import DESCRIPTIONS, PROJECT
+from tests.package_cases import HBM2, PACKAGED, packaged, ports
 from tools.console import UserError
-from tools.doctor import verilator_root
 from tools.fpga_package import ALVEO_BOARDS, check_fits, ip_name, package_files
 from tools.generate import PACKAGES
-from tools.outputs import write_files
-
-# Tile by board: one with the addresses of a pseudo-channel alone, one with those of the whole HBM.
-HBM2 = PROJECT / "tiles" / "hbm2_fp8.toml"
-WIDE = """name = "wide"
-[memory]
-address_bits = 33
-burst_atoms = 4
-outstanding_bursts = 3
-[compute]
-k_max = 200
-[scaling]
-group = 32
-[host]
-queue_depth = 3
-[clock]
-target_mhz = 333.3
-"""
-
-
-def described(folder: Path, text: str) -> Tile:
-    """The tile of a description."""
-    path = folder / "description.toml"
-    path.write_text(text, encoding="utf-8")
-    return load_tile(path)
-
-
-@cache
-def package(tile_text: str, board: str) -> dict[str, str]:
-    """The package of a tile (as JSON), made once per process."""
-    return package_files(Tile.model_validate_json(tile_text), board)
-
-
-@pytest.fixture(params=["hbm2-u55c", "wide-u280"])
-def packaged(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Tile, str, dict[str, str]]:
-    """Tile, board and package."""
-    kind, board = request.param.split("-")
-    tile = load_tile(HBM2) if kind == "hbm2" else described(tmp_path, WIDE)
-    return tile, board, package(tile.model_dump_json(), board)
 
 
 # Who fits
@@ -76,14 +33,15 @@ def test_boards_are_whole() -> None:
 
 
 def test_everything_that_does_not_fit_is_said_at_once(tmp_path: Path) -> None:
-    tile = described(tmp_path, """name = "wrong"
+    path = tmp_path / "wrong.toml"
+    path.write_text("""name = "wrong"
 [memory]
 atom_bytes = 64
 address_bits = 36
 burst_atoms = 32
-""")
+""", encoding="utf-8")
     with pytest.raises(UserError) as caught:
-        package_files(tile, "u280")
+        package_files(load_tile(path), "u280")
     assert str(caught.value) == """wrong does not fit u280:
   memory.atom_bytes = 64, but an HBM port moves 32 bytes a cycle; allowed: 32
   memory.address_bits = 36, 3 more than the HBM of 8 GiB has; allowed: at most 33
@@ -108,16 +66,16 @@ def test_a_board_that_nobody_knows_is_refused() -> None:
 # What is in it
 
 
-def test_the_same_input_gives_the_same_package(
-        packaged: tuple[Tile, str, dict[str, str]]) -> None:
-    tile, board, files = packaged
+@PACKAGED
+def test_the_same_input_gives_the_same_package(board: str) -> None:
+    tile, files = packaged(board)
     assert package_files(tile, board) == files
     assert not [name for name, text in files.items() if str(PROJECT) in text]
 
 
-def test_the_manifest_has_the_digest_of_each_file(
-        packaged: tuple[Tile, str, dict[str, str]]) -> None:
-    tile, board, files = packaged
+@PACKAGED
+def test_the_manifest_has_the_digest_of_each_file(board: str) -> None:
+    tile, files = packaged(board)
     found = json.loads(files["manifest.json"])
     assert found["sha256"] == {name: hashlib.sha256(text.encode()).hexdigest()
                                for name, text in files.items() if name != "manifest.json"}
@@ -126,8 +84,9 @@ def test_the_manifest_has_the_digest_of_each_file(
     assert set(found["versions"]) == set(PACKAGES)
 
 
-def test_the_page_names_every_file(packaged: tuple[Tile, str, dict[str, str]]) -> None:
-    _, _, files = packaged
+@PACKAGED
+def test_the_page_names_every_file(board: str) -> None:
+    _, files = packaged(board)
     page = files["README.md"]
     assert set(re.findall(r"`([\w.]+\.(?:v|vlt|tcl|xdc|core|h|md|json))`", page)) == (
         set(files) - {"README.md"})
@@ -135,28 +94,20 @@ def test_the_page_names_every_file(packaged: tuple[Tile, str, dict[str, str]]) -
 
 
 # AXI3 of a manager, AXI4-Lite of a subordinate, as the standard (ARM IHI 0022) lists the signals.
-AXI3 = """ARID ARADDR ARLEN ARSIZE ARBURST ARLOCK ARCACHE ARPROT ARVALID ARREADY RID RDATA RRESP RLAST
-RVALID RREADY AWID AWADDR AWLEN AWSIZE AWBURST AWLOCK AWCACHE AWPROT AWVALID AWREADY WID WDATA WSTRB
-WLAST WVALID WREADY BID BRESP BVALID BREADY""".split()
+AXI3 = """ARID ARADDR ARLEN ARSIZE ARBURST ARLOCK ARCACHE ARPROT ARVALID ARREADY
+RID RDATA RRESP RLAST RVALID RREADY
+AWID AWADDR AWLEN AWSIZE AWBURST AWLOCK AWCACHE AWPROT AWVALID AWREADY
+WID WDATA WSTRB WLAST WVALID WREADY BID BRESP BVALID BREADY""".split()
 AXI4_LITE = """AWADDR AWPROT AWVALID AWREADY WDATA WSTRB WVALID WREADY BRESP BVALID BREADY ARADDR
 ARPROT ARVALID ARREADY RDATA RRESP RVALID RREADY""".split()
 # Signals that the receiving side of a channel drives.
 ANSWERS = {"ARREADY", "RID", "RDATA", "RRESP", "RLAST", "RVALID", "AWREADY", "WREADY", "BID",
            "BRESP", "BVALID"}
-_PORT = re.compile(r'^ *\(\* X_INTERFACE_INFO = "([^"]+)" \*\)\n(?:^ *\(\* .*\n)?'
-                   r'^ *(input|output) wire (?:\[(\d+):0\] )?(\w+),?$', re.MULTILINE)
 
 
-def ports(wrapper: str) -> dict[str, tuple[str, str, int]]:
-    """What each port of the IP is said to be, its direction and its width."""
-    found = {name: (info, way, int(high or 0) + 1)
-             for info, way, high, name in _PORT.findall(wrapper)}
-    assert len(found) == len(re.findall(r"^ *(?:input|output) ", wrapper, re.MULTILINE))
-    return found
-
-
-def test_every_port_says_which_signal_it_is(packaged: tuple[Tile, str, dict[str, str]]) -> None:
-    tile, board, files = packaged
+@PACKAGED
+def test_every_port_says_which_signal_it_is(board: str) -> None:
+    tile, files = packaged(board)
     found = ports(files[f"{ip_name(tile)}.v"])
     expected = {
         "aclk": ("xilinx.com:signal:clock:1.0 aclk CLK", "input"),
@@ -176,9 +127,9 @@ def test_every_port_says_which_signal_it_is(packaged: tuple[Tile, str, dict[str,
     assert {name: found[f"m_axi_{name}"][2] for name in widths} == widths
 
 
-def test_interfaces_are_joined_to_clock_and_reset(
-        packaged: tuple[Tile, str, dict[str, str]]) -> None:
-    tile, board, files = packaged
+@PACKAGED
+def test_interfaces_are_joined_to_clock_and_reset(board: str) -> None:
+    tile, files = packaged(board)
     said = re.findall(r'X_INTERFACE_PARAMETER = "XIL_INTERFACENAME (\w+), ([^"]+)"',
                       files[f"{ip_name(tile)}.v"])
     parameters = {name: dict(pair.split(" ") for pair in text.split(", ")) for name, text in said}
@@ -191,8 +142,9 @@ def test_interfaces_are_joined_to_clock_and_reset(
     assert parameters["m_axi"]["MAX_BURST_LENGTH"] == str(tile.axi4.burst_atoms)
 
 
-def test_constraints_are_of_the_ip(packaged: tuple[Tile, str, dict[str, str]]) -> None:
-    tile, _, files = packaged
+@PACKAGED
+def test_constraints_are_of_the_ip(board: str) -> None:
+    tile, files = packaged(board)
     text = files[f"{ip_name(tile)}.xdc"]
     named = re.findall(r"\[get_ports (\w+)\]", text)
     assert named == ["aclk"] and set(named) <= set(ports(files[f"{ip_name(tile)}.v"]))
@@ -200,8 +152,9 @@ def test_constraints_are_of_the_ip(packaged: tuple[Tile, str, dict[str, str]]) -
     assert float(period) == pytest.approx(1000 / tile.clock_mhz, abs=5e-5)
 
 
-def test_the_core_file_names_what_there_is(packaged: tuple[Tile, str, dict[str, str]]) -> None:
-    tile, board, files = packaged
+@PACKAGED
+def test_the_core_file_names_what_there_is(board: str) -> None:
+    tile, files = packaged(board)
     text = files[f"{ip_name(tile)}.core"]
     assert text.startswith("CAPI=2:\n") and "\t" not in text
     sections = dict(re.findall(r"^(\w+):\n((?:^(?: .*)?\n)+)", text, re.MULTILINE))
@@ -234,8 +187,9 @@ def complete(text: str) -> bool:
     return not opened and text.count('"') % 2 == 0
 
 
-def test_scripts_are_complete(packaged: tuple[Tile, str, dict[str, str]]) -> None:
-    tile, _, files = packaged
+@PACKAGED
+def test_scripts_are_complete(board: str) -> None:
+    tile, files = packaged(board)
     for name in ("package_ip.tcl", "example_bd.tcl", f"{ip_name(tile)}.xdc"):
         assert complete(files[name])
     broken = files["package_ip.tcl"]
@@ -264,9 +218,9 @@ def executed(script: str, folder: Path, *arguments: str) -> tuple[list[list[str]
     return [line.split("\t") for line in done.stdout.splitlines()], done.stderr
 
 
-def test_packaging_declares_every_register(packaged: tuple[Tile, str, dict[str, str]],
-                                           tmp_path: Path) -> None:
-    tile, board, files = packaged
+@PACKAGED
+def test_packaging_declares_every_register(board: str, tmp_path: Path) -> None:
+    tile, files = packaged(board)
     calls, error = executed(files["package_ip.tcl"], tmp_path)
     assert not error
     added = [call[1] for call in calls if call[0] == "ipx::add_register"]
@@ -287,9 +241,9 @@ def test_packaging_declares_every_register(packaged: tuple[Tile, str, dict[str, 
 
 
 @pytest.mark.parametrize("tiles", [1, 16])
-def test_the_example_gives_each_tile_its_channel(
-        tiles: int, packaged: tuple[Tile, str, dict[str, str]], tmp_path: Path) -> None:
-    tile, board, files = packaged
+@PACKAGED
+def test_the_example_gives_each_tile_its_channel(tiles: int, board: str, tmp_path: Path) -> None:
+    tile, files = packaged(board)
     port = ALVEO_BOARDS[board]
     calls, error = executed(files["example_bd.tcl"], tmp_path, str(tiles))
     assert not error
@@ -318,119 +272,8 @@ def test_the_example_gives_each_tile_its_channel(
 
 
 @pytest.mark.parametrize("tiles", ["0", "17", "two"])
-def test_the_example_refuses_other_numbers_of_tiles(
-        tiles: str, packaged: tuple[Tile, str, dict[str, str]], tmp_path: Path) -> None:
-    calls, error = executed(packaged[2]["example_bd.tcl"], tmp_path, tiles)
+@PACKAGED
+def test_the_example_refuses_other_numbers_of_tiles(tiles: str, board: str, tmp_path: Path) -> None:
+    calls, error = executed(packaged(board)[1]["example_bd.tcl"], tmp_path, tiles)
     assert not calls
     assert error.startswith(f"the number of tiles must be an integer from 1 to 16, not {tiles}\n")
-
-
-# Lint
-
-
-def lint(tile: Tile, folder: Path, *waivers: str) -> list[str]:
-    """The warnings of Verilator on the whole package."""
-    root = verilator_root()
-    assert root is not None
-    done = subprocess.run(
-        [root / "bin" / "verilator_bin", "--lint-only", "-Wall", "--top-module", ip_name(tile),
-         "-GPSEUDO_CHANNEL=5", *waivers, f"{tile.name}.v", f"{ip_name(tile)}.v"], cwd=folder,
-        capture_output=True, text=True, timeout=120, check=False,
-        env={**os.environ, "VERILATOR_ROOT": str(root)})
-    said = re.findall(r"^%Warning-(\w+): ([^:]+):", done.stderr, re.MULTILINE)
-    assert done.returncode == (1 if said else 0), done.stderr
-    return [f"{rule} {file}" for rule, file in said]
-
-
-def test_lint_is_clean_and_needs_the_waiver(packaged: tuple[Tile, str, dict[str, str]],
-                                            tmp_path: Path) -> None:
-    tile, _, files = packaged
-    write_files(tmp_path, files)
-    own, ip = f"{tile.name}.vlt", f"{ip_name(tile)}.vlt"
-    assert lint(tile, tmp_path, own, ip) == []
-    assert lint(tile, tmp_path, own) == [f"SYMRSVDWORD {ip_name(tile)}.v"]
-
-
-def test_icarus_elaborates_the_package(packaged: tuple[Tile, str, dict[str, str]],
-                                       tmp_path: Path) -> None:
-    if shutil.which("iverilog") is None:
-        pytest.skip("iverilog is not installed; Verilator's lint elaborates the same files")
-    tile, _, files = packaged
-    write_files(tmp_path, files)
-    done = subprocess.run(["iverilog", "-g2005", "-Wall", "-s", ip_name(tile), "-o", "ip.vvp",
-                           f"{tile.name}.v", f"{ip_name(tile)}.v"], cwd=tmp_path,
-                          capture_output=True, text=True, timeout=120, check=False)
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
-
-
-# The tile's bench, through the IP
-
-
-def shim(tile: Tile, board: str, channel: int, wrapper: str) -> str:
-    """The ports that the tile's bench expects, around the IP on a pseudo-channel.
-
-    The memory is that pseudo-channel: with the base of another one in an address, or with none, an
-    access lies far behind its end. IDs and locks that are not zero end the simulation.
-    """
-    port = ALVEO_BOARDS[board]
-    base = f"{port.address_bits}'d{channel * port.pseudo_channel_bytes}"
-    outside, joins = [], []
-    for name, (_, way, bits) in ports(wrapper).items():
-        bus, _, signal = name.rpartition("_")
-        if bus in ("s_axi", "m_axi") and signal != "wid":
-            # The length of AXI4, and its lock.
-            shown = 8 if signal in ("arlen", "awlen") else 1 if "lock" in signal else bits
-            outside.append(f"{way} wire [{shown - 1}:0] {name}")
-        inside = {"aclk": "clk", "aresetn": "~rst", "m_axi_wid": "wid", "m_axi_araddr": "araddr",
-                  "m_axi_awaddr": "awaddr", "m_axi_arlen": "m_axi_arlen[3:0]",
-                  "m_axi_awlen": "m_axi_awlen[3:0]",
-                  "m_axi_arlock": "{locks[1], m_axi_arlock}",
-                  "m_axi_awlock": "{locks[0], m_axi_awlock}"}.get(name, name)
-        joins.append(f".{name}({inside})")
-    top = port.address_bits - 1
-    return f"""
-module tile (input wire clk, input wire rst, output wire interrupt, {", ".join(outside)});
-    wire [{top}:0] araddr, awaddr;
-    wire [5:0] wid;
-    wire [1:0] locks;
-    assign m_axi_araddr = araddr - {base};
-    assign m_axi_awaddr = awaddr - {base};
-    assign m_axi_arlen[7:4] = 0;
-    assign m_axi_awlen[7:4] = 0;
-    always @(posedge clk) if ({{wid, m_axi_arid, m_axi_awid, locks}} != 0)
-        $fatal(1, "an ID or a lock is not zero");
-    {ip_name(tile)} #(.PSEUDO_CHANNEL({channel})) ip ({", ".join(joins)});
-endmodule
-{wrapper}"""
-
-
-def run_bench(tile: Tile, board: str, channel: int, files: dict[str, str], wrapper: str,
-              tests: str) -> dict[str, str | None]:
-    """Run tests of the tile's bench on the IP; each with the text of its failure or None."""
-    executable = build_simulation(
-        shim(tile, board, channel, wrapper) + files[f"{tile.name}.v"], "tile")
-    folder = build_directory() / "runs" / executable.parent.name / "1"
-    return run_simulation(executable, "tb.tile", seed=1, folder=folder, tests=tests,
-                          environment={"PNMTILE_PARAMS": tile.model_dump_json()}).tests
-
-
-@pytest.mark.cosim
-def test_the_tiles_bench_passes_on_the_ip(packaged: tuple[Tile, str, dict[str, str]]) -> None:
-    tile, board, files = packaged
-    found = run_bench(tile, board, 21, files, files[f"{ip_name(tile)}.v"], "")
-    assert len(found) > 5 and not any(found.values()), found
-
-
-@pytest.mark.cosim
-@pytest.mark.parametrize(("right", "wrong", "failed"), [
-    ("araddr = BASE + ", "araddr = ", "error <ErrorCode.READ"),
-    ("awaddr = BASE + ", "awaddr = ", "error <ErrorCode.WRITE"),
-    ("m_axi_wid = 6'd0", "m_axi_wid = 6'd1", "Verilog $stop"),
-])
-def test_the_bench_sees_a_broken_ip(right: str, wrong: str, failed: str, tmp_path: Path) -> None:
-    tile = described(tmp_path, WIDE)
-    files = package(tile.model_dump_json(), "u280")
-    wrapper = files[f"{ip_name(tile)}.v"]
-    assert wrapper.count(right) == 1
-    found = run_bench(tile, "u280", 21, files, wrapper.replace(right, wrong), "back_to_back")
-    assert found and all(text is not None and failed in text for text in found.values()), found
