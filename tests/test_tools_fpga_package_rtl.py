@@ -56,11 +56,12 @@ def test_icarus_elaborates_the_package(board: str, tmp_path: Path) -> None:
 # The tile's bench, through the IP
 
 
-def shim(tile: Tile, board: str, channel: int, wrapper: str) -> str:
+def shim(tile: Tile, board: str, channel: int, wrapper: str, reset: str) -> str:
     """The ports that the tile's bench expects, around the IP on a pseudo-channel.
 
     The memory is that pseudo-channel: with the base of another one in an address, or with none, an
-    access lies far behind its end. IDs and locks that are not zero end the simulation.
+    access lies far behind its end. IDs and locks that are not zero end the simulation. ``reset``
+    is what drives ``aresetn``.
     """
     port = ALVEO_BOARDS[board]
     base = f"{port.address_bits}'d{channel * port.pseudo_channel_bytes}"
@@ -71,7 +72,7 @@ def shim(tile: Tile, board: str, channel: int, wrapper: str) -> str:
             # The length of AXI4, and its lock.
             shown = 8 if signal in ("arlen", "awlen") else 1 if "lock" in signal else bits
             outside.append(f"{way} wire [{shown - 1}:0] {name}")
-        inside = {"aclk": "clk", "aresetn": "~rst", "m_axi_wid": "wid", "m_axi_araddr": "araddr",
+        inside = {"aclk": "clk", "aresetn": reset, "m_axi_wid": "wid", "m_axi_araddr": "araddr",
                   "m_axi_awaddr": "awaddr", "m_axi_arlen": "m_axi_arlen[3:0]",
                   "m_axi_awlen": "m_axi_awlen[3:0]",
                   "m_axi_arlock": "{locks[1], m_axi_arlock}",
@@ -95,10 +96,10 @@ endmodule
 
 
 def run_bench(tile: Tile, board: str, channel: int, files: dict[str, str], wrapper: str,
-              tests: str) -> dict[str, str | None]:
+              tests: str, reset: str = "~rst") -> dict[str, str | None]:
     """Run tests of the tile's bench on the IP; each with the text of its failure or None."""
     executable = build_simulation(
-        shim(tile, board, channel, wrapper) + files[f"{tile.name}.v"], "tile")
+        shim(tile, board, channel, wrapper, reset) + files[f"{tile.name}.v"], "tile")
     folder = build_directory() / "runs" / executable.parent.name / "1"
     return run_simulation(executable, "tb.tile", seed=1, folder=folder, tests=tests,
                           environment={"PNMTILE_PARAMS": tile.model_dump_json()}).tests
@@ -124,3 +125,13 @@ def test_the_bench_sees_a_broken_ip(right: str, wrong: str, failed: str) -> None
     assert wrapper.count(right) == 1
     found = run_bench(tile, "u280", 21, files, wrapper.replace(right, wrong), "back_to_back")
     assert found and all(text is not None and failed in text for text in found.values()), found
+
+
+@pytest.mark.cosim
+def test_the_ip_answers_nothing_while_it_is_reset() -> None:
+    """Flops have initial values, so the bench would pass without any reset, too."""
+    tile, files = packaged("u280")
+    found = run_bench(tile, "u280", 21, files, files[f"{ip_name(tile)}.v"], "back_to_back",
+                      reset="1'b0")
+    (said,) = found.values()
+    assert said is not None and said.startswith("the access to 0x0 was not answered"), said
