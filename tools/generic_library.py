@@ -81,6 +81,18 @@ GENERIC_CELLS: tuple[Cell, ...] = (
     Cell("MUX2_X1", 6, "(S & B) | (!S & A)",
          {**_same("AB", 6 / 3, 4 + 1 + 1), "S": (1 + 6 / 3, (2 + 1) + 4 + 1 + 1)}, inverting=None),
 )
+# Adders: output to function, sense and parasitic delay of all inputs. Full adder: the mirror adder
+# of 28 transistors, each as wide as an inverter's, and one gap. Its carry stage, two in series,
+# drives at 1/2 its own diffusion (2), the sum stage (1) and the output inverter (1): 8 tau, and 1
+# for that inverter; the sum stage drives at 1/2 its diffusion (2) and an inverter (1): 6 more.
+# Half adder: XOR2 and AND2 side by side, with a gap.
+_Outputs = dict[str, tuple[str, bool | None, float]]
+_ADDERS: tuple[tuple[str, int, dict[str, float], _Outputs], ...] = (
+    ("FA_X1", 15, {"A": 4, "B": 4, "CI": 3},
+     {"CO": ("(A & B) | (CI & (A | B))", False, 8 + 1), "S": ("A ^ B ^ CI", None, 8 + 6 + 1)}),
+    ("HA_X1", 9, {"A": 4 / 3 + 11 / 3, "B": 4 / 3 + 11 / 3},
+     {"CO": ("A & B", False, 4), "S": ("A ^ B", None, 6)}),
+)
 # Flops: 32 transistors (two latches, clock and output inverters), 36 with an asynchronous input;
 # clock to output 2 FO4 at a load of four inverters, setup 1 FO4 (about 3 FO4 in all, as static
 # master-slave flops have).
@@ -88,6 +100,7 @@ _FLOPS = (("DFF_X1", 16, None), ("DFFR_X1", 19, "clear"), ("DFFS_X1", 19, "prese
 _FLOP_DELAY = 2 * TAU_PER_FO4 - 4
 _SETUP = 1 * TAU_PER_FO4
 
+_SENSES = {True: "negative_unate", False: "positive_unate", None: "non_unate"}
 # Points of both axes of every table; abc looks at the slope before the last one.
 _POINTS = (1, 4, 16, 64, 1024)
 _AXIS = ", ".join(str(point) for point in _POINTS)
@@ -123,6 +136,8 @@ def generic_liberty() -> str:
     ]
     for cell in GENERIC_CELLS:
         lines += _combinational(cell)
+    for adder in _ADDERS:
+        lines += _adder(*adder)
     for name, columns, asynchronous in _FLOPS:
         lines += _flop(name, columns, asynchronous)
     return "\n".join([*lines, "}", ""])
@@ -157,8 +172,18 @@ def _output(name: str, function: str, arcs: list[str]) -> list[str]:
             "      max_capacitance : 1000.0;", *arcs, "    }"]
 
 
+def _adder(name: str, columns: int, inputs: dict[str, float], outputs: _Outputs) -> list[str]:
+    lines = [f"  cell ({name}) {{", f"    area : {(columns + 1) / 3:.6f};"]
+    for pin, capacitance in inputs.items():
+        lines += _input(pin, capacitance)
+    for pin, (function, inverting, parasitic) in outputs.items():
+        lines += _output(pin, function, [line for related in inputs for line in _arc(
+            related, [f"timing_sense : {_SENSES[inverting]}"], parasitic, 1)])
+    return [*lines, "  }"]
+
+
 def _combinational(cell: Cell) -> list[str]:
-    sense = {True: "negative_unate", False: "positive_unate", None: "non_unate"}[cell.inverting]
+    sense = _SENSES[cell.inverting]
     lines = [f"  cell ({cell.name}) {{", f"    area : {cell.area:.6f};"]
     arcs: list[str] = []
     for name, (capacitance, parasitic) in cell.inputs.items():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from tools.adder_cells import AdderCell, adders
 from tools.boolean import truth_table
 from tools.console import UserError
 from tools.liberty_text import Group, parse_groups
@@ -96,18 +97,33 @@ class LibertyCell:
         return {group.name: self._owner.pin(group) for group in self._pins}
 
     @cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """The input pins in the library's order."""
+        return tuple(pin.name for pin in self._pins if pin.get("direction") == "input")
+
+    @cached_property
+    def tables(self) -> dict[str, int]:
+        """Truth tables over ``inputs`` of all outputs; empty unless all are combinational."""
+        outputs = [pin for pin in self._pins if pin.get("direction") == "output"]
+        if (self.flop or self.latch or len(self.inputs) > 6
+                or any("three_state" in pin.values for pin in outputs)):
+            return {}
+        try:
+            return {pin.name: truth_table(pin.get("function"), list(self.inputs))
+                    for pin in outputs}
+        except ValueError:
+            return {}
+
+    @property
     def function(self) -> tuple[int, int] | None:
         """Number of inputs and truth table of a cell with one combinational output, or None."""
-        if self.flop or self.latch:
-            return None
-        outputs = [pin for pin in self._pins if pin.get("direction") == "output"]
-        inputs = [pin.name for pin in self._pins if pin.get("direction") == "input"]
-        if len(outputs) != 1 or len(inputs) > 6 or "three_state" in outputs[0].values:
-            return None
-        try:
-            return len(inputs), truth_table(outputs[0].get("function"), inputs)
-        except ValueError:
-            return None
+        tables = list(self.tables.values())
+        return (len(self.inputs), tables[0]) if len(tables) == 1 else None
+
+
+def _by_drive(cell: LibertyCell | AdderCell) -> tuple[bool, float, int, str]:
+    """Drive strength 1 first, where names tell it; then the smallest."""
+    return _UNIT_DRIVE.search(cell.name) is None, cell.area, len(cell.name), cell.name
 
 
 @dataclass
@@ -131,8 +147,17 @@ class Library:
         Without names that say so (``X1``, ``x1``, ``_1``), the smallest cell.
         """
         return min((cell for cell in self.cells.values() if cell.function == (inputs, table)),
-                   default=None, key=lambda cell: (
-                       _UNIT_DRIVE.search(cell.name) is None, cell.area, len(cell.name), cell.name))
+                   default=None, key=_by_drive)
+
+    @cached_property
+    def full_adder(self) -> AdderCell | None:
+        """The full adder of drive strength 1 (otherwise the smallest), if there is one."""
+        return min(adders(self.cells.values(), 3), default=None, key=_by_drive)
+
+    @cached_property
+    def half_adder(self) -> AdderCell | None:
+        """The half adder of drive strength 1 (otherwise the smallest), if there is one."""
+        return min(adders(self.cells.values(), 2), default=None, key=_by_drive)
 
     @cached_property
     def nand2(self) -> LibertyCell:

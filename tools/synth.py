@@ -9,6 +9,7 @@ from rich.console import Console
 from spec.load import load_tile
 from tools.console import JsonOption, TileArgument, console, emit, say
 from tools.outputs import tile_directory, write_file
+from tools.recipe import Effort
 
 __all__ = ["synth"]
 
@@ -21,6 +22,8 @@ def synth(
         metavar="FILE", show_default=False,
         help="Liberty file (may be gzipped; may be given several times); without, the embedded "
              "technology-independent library.")] = None,
+    effort: Annotated[Effort, typer.Option(
+        help="What the netlist is mapped for: the smallest, a compromise, the fastest.")] = "area",
     json: JsonOption = False,
 ) -> None:
     """Synthesise with yosys and report area and delay, unit by unit."""
@@ -34,7 +37,8 @@ def synth(
     with console().status("synthesising") as status:
         report = synthesise(design, resolved.name, tuple(liberty) if liberty else None,
                             resolved.clock_mhz, folder,
-                            progress=lambda text: status.update(f"synthesising: {text}"))
+                            progress=lambda text: status.update(f"synthesising: {text}"),
+                            effort=effort)
     # In a narrower table numbers would lose digits; a narrow terminal wraps the lines.
     Console(file=console().file, width=max(console().width, TABLE_WIDTH)).print(render(report))
     say(f"report: {folder / 'synthesis.json'}")

