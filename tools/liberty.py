@@ -59,25 +59,30 @@ def _between(axis: tuple[float, ...], row: tuple[float, ...], index: int, value:
 class Arc:
     """Timing from one input pin to one output pin; ``sense`` as Liberty has it.
 
-    ``delays`` and ``slews`` are indexed by the output's edge: 0 falls, 1 rises.
+    ``delays`` and ``slews`` are indexed by the output's edge: 0 falls, 1 rises. ``clocked``: the
+    output changes at an edge of the input, as a flop's does, and does not follow it.
     """
 
     related: str
     sense: str
     delays: tuple[Table, Table]
     slews: tuple[Table, Table]
+    clocked: bool = False
 
 
 @dataclass(frozen=True)
 class Pin:
-    """A pin: direction, capacitance in fF, function (outputs) and timing."""
+    """A pin: direction, capacitance in fF, function (outputs) and timing.
+
+    ``setups`` are indexed by the pin's own edge, as delays are.
+    """
 
     name: str
     direction: str
     capacitance: float
     function: str
     arcs: tuple[Arc, ...]
-    setups: tuple[Table, ...]
+    setups: tuple[tuple[Table, ...], tuple[Table, ...]]
 
 
 @dataclass
@@ -209,34 +214,35 @@ class Library:
     def pin(self, group: Group) -> Pin:
         """Make a pin with its timing from its group."""
         direction = group.get("direction")
-        arcs: dict[tuple[str, str], list[Group]] = {}
-        setups: list[Table] = []
+        arcs: dict[tuple[str, str, bool], list[Group]] = {}
+        setups: tuple[list[Table], list[Table]] = ([], [])
         for timing in group.of("timing"):
             kind = timing.get("timing_type", "combinational")
             if kind.startswith("setup"):
-                setups += [self._table(table) for table in
-                           timing.of("rise_constraint", "fall_constraint")]
+                for edge, name in enumerate(("fall_constraint", "rise_constraint")):
+                    setups[edge].extend(self._table(table) for table in timing.of(name))
             elif kind in ("combinational", "rising_edge", "falling_edge"):
                 if {"cell_rise", "cell_fall"} <= {table.kind for table in timing.groups}:
                     for related in timing.get("related_pin").split():
                         sense = timing.get("timing_sense", "non_unate")
-                        arcs.setdefault((related, sense), []).append(timing)
+                        arcs.setdefault((related, sense, kind != "combinational"),
+                                        []).append(timing)
         capacitance = max((float(group.get(name)) for name in
                            ("capacitance", "rise_capacitance", "fall_capacitance")
                            if name in group.values), default=0.0)
         return Pin(group.name, direction, capacitance * self.capacitance_ff,
                    group.get("function"), tuple(
-                       self._arc(related, sense, timings)
-                       for (related, sense), timings in arcs.items()), tuple(setups))
+                       self._arc(*kind, timings) for kind, timings in arcs.items()),
+                   (tuple(setups[0]), tuple(setups[1])))
 
-    def _arc(self, related: str, sense: str, timings: list[Group]) -> Arc:
+    def _arc(self, related: str, sense: str, clocked: bool, timings: list[Group]) -> Arc:
         """The slowest of the arcs that differ in their condition only."""
         def slowest(kind: str) -> Table:
             tables = [self._table(group) for timing in timings for group in timing.of(kind)]
             return max(tables, key=_middle)
 
         return Arc(related, sense, (slowest("cell_fall"), slowest("cell_rise")),
-                   (slowest("fall_transition"), slowest("rise_transition")))
+                   (slowest("fall_transition"), slowest("rise_transition")), clocked)
 
     def _table(self, group: Group) -> Table:
         values = tuple(value * self.time_ps for value in group.numbers("values"))
