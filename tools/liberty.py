@@ -13,7 +13,8 @@ from tools.boolean import truth_table
 from tools.console import UserError
 from tools.liberty_text import Group, parse_groups
 
-__all__ = ["Arc", "LibertyCell", "Library", "Pin", "Table", "parse_liberty", "read_liberty"]
+__all__ = ["Arc", "LibertyCell", "Library", "Pin", "Table", "parse_cells", "parse_liberty",
+           "read_liberty"]
 
 _TIME_PS = {"1ns": 1000.0, "100ps": 100.0, "10ps": 10.0, "1ps": 1.0}
 _UNIT_DRIVE = re.compile(r"(?:[xX]|_)1(?![0-9p])")
@@ -175,6 +176,11 @@ class Library:
         return self._needed(1, 0b01, "inverter")
 
     @property
+    def driver(self) -> LibertyCell:
+        """The cell that is taken to drive each input of a design."""
+        return self.inverter
+
+    @property
     def has_buffer(self) -> bool:
         """Whether abc can buffer large fan-outs."""
         return self.find(1, 0b10) is not None
@@ -333,6 +339,14 @@ def parse_liberty(texts: Sequence[tuple[str, str]]) -> Library:
     library.texts, library.flop_texts = tuple(kept), tuple(with_flops)
     library.check()
     return library
+
+
+def parse_cells(name: str, text: str) -> dict[str, LibertyCell]:
+    """The cells of a Liberty text that is no whole library, such as models of memories."""
+    group, _ = parse_groups(name, text)
+    part = Library(group.name, {}, (), {found.name: found for found in
+                                        group.of("lu_table_template")}, *_units(name, group))
+    return {cell.name: _cell(name, cell, part) for cell in group.of("cell")}
 
 
 def _cell(file: str, group: Group, owner: Library) -> LibertyCell:
