@@ -21,7 +21,7 @@ from typing import Any
 from tools.liberty import LibertyCell, parse_cells
 from tools.memory_area import Memory, memory_from_cell
 
-__all__ = ["MemoryTiming", "estimate", "with_memory_cells"]
+__all__ = ["MemoryTiming", "THRESHOLDS", "estimate", "with_memory_cells"]
 
 _READ, _WRITE = "RD_", "WR_"
 
@@ -89,15 +89,19 @@ def with_memory_cells(modules: Mapping[str, Any], times: Mapping[tuple[str, str]
     return replaced, parse_cells("memories", text), text
 
 
+# Where on an edge delays and slews are measured, in percent of the supply.
+THRESHOLDS = (
+    *(f"  {side}_threshold_pct_{edge} : 50;" for side in ("input", "output")
+      for edge in ("rise", "fall")),
+    *(f"  slew_{place}_threshold_pct_{edge} : {share};" for place, share in (
+        ("lower", 20), ("upper", 80)) for edge in ("rise", "fall")),
+)
 _HEAD = (
     "  delay_model : table_lookup;", '  time_unit : "1ps";', "  capacitive_load_unit (1, ff);",
     '  voltage_unit : "1V";', '  current_unit : "1mA";', '  leakage_power_unit : "1nW";',
     '  pulling_resistance_unit : "1kohm";', "  nom_process : 1;", "  nom_temperature : 25;",
     "  nom_voltage : 1;",
-    *(f"  {side}_threshold_pct_{edge} : 50;" for side in ("input", "output")
-      for edge in ("rise", "fall")),
-    *(f"  slew_{place}_threshold_pct_{edge} : {share};" for place, share in (
-        ("lower", 20), ("upper", 80)) for edge in ("rise", "fall")),
+    *THRESHOLDS,
 )
 
 

@@ -9,13 +9,14 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tools.console import UserError
 from tools.constraints import EXTERNAL_SHARE, render_constraints
 from tools.liberty import Library
+from tools.memory_model import THRESHOLDS
 from tools.netlist import Netlist
 from tools.process import run_child
 
@@ -36,9 +37,9 @@ proc worst_paths {{many from}} {{
   }}
   return $paths
 }}
-proc show {{kind from}} {{
+proc show {{from}} {{
   foreach path [worst_paths 1000000 $from] {{
-    puts "path $kind [get_property $path slack] [get_full_name [get_property $path startpoint]]\
+    puts "path [get_property $path slack] [get_full_name [get_property $path startpoint]]\
  [get_full_name [get_property $path endpoint]]"
   }}
 }}
@@ -51,8 +52,8 @@ proc worst {{}} {{
   return $found
 }}
 constrain {period} {external}
-show in [list -from [all_inputs]]
-show reg [list -from [all_registers -clock_pins]]
+show [list -from [all_inputs]]
+show [list -from [all_registers -clock_pins]]
 set found 1e30
 foreach path [worst_paths 1 {{}}] {{
   if {{[get_property $path slack] < $found}} {{
@@ -61,8 +62,6 @@ foreach path [worst_paths 1 {{}}] {{
   }}
 }}
 if {{$found < 1e30}} {{
-  puts "critical [get_full_name [get_property $critical startpoint]]\
- [get_full_name [get_property $critical endpoint]]"
   foreach point [get_property $critical points] {{
     puts "point [get_full_name [get_property $point pin]] [get_property $point arrival]"
   }}
@@ -85,11 +84,9 @@ exit
 """
 
 
-@dataclass(frozen=True)
-class StaPath:
-    """The worst path of one kind (``in``: from a port, ``reg``) to one end; names are OpenSTA's."""
+class StaPath(NamedTuple):
+    """The worst path from ports, or from registers, to one end; names are OpenSTA's."""
 
-    kind: str
     slack_ps: float
     start: str
     end: str
@@ -99,11 +96,10 @@ class StaPath:
 class StaResult:
     """What one run found. ``points`` are the pins of the critical path and when they change.
 
-    ``period_ps`` is the shortest period without a violation, by bisection.
+    ``period_ps`` is the shortest period without a violation, by bisection; None without paths.
     """
 
     paths: tuple[StaPath, ...]
-    critical: tuple[str, str] | None
     points: tuple[tuple[str, float], ...]
     period_ps: float | None
 
@@ -133,17 +129,17 @@ def run_opensta(program: str, netlist: Netlist, ports: Mapping[str, Any], clock:
     :Errors: ``UserError`` when OpenSTA fails, in its own words.
     """
     period = 1000 / clock_mhz
-    inputs = sorted(name for name, port in ports.items()
-                    if port["direction"] == "input" and name != clock)
-    constraints = render_constraints("top", clock_mhz, inputs, clock=clock, library=library,
-                                     as_procedure=True)
-    # OpenSTA takes no line breaks inside of strings.
-    files = {f"library{number}.lib": _STRING.sub(lambda found: found[0].replace("\n", " "), text)
+    names = {name: f"p{number}" for number, name in enumerate(sorted(ports))}
+    inputs = [names[name] for name in names
+              if ports[name]["direction"] == "input" and name != clock]
+    constraints = render_constraints("top", clock_mhz, inputs, clock=names.get(clock, ""),
+                                     library=library, as_procedure=True)
+    files = {f"library{number}.lib": _acceptable(text)
              for number, text in enumerate(library.texts)}
     if memories:
         files["memories.lib"] = memories
     reads = [f"read_liberty {name}" for name in files]
-    files["top.v"] = _verilog(netlist, ports)
+    files["top.v"] = _verilog(netlist, ports, names)
     files["timing.tcl"] = "\n".join([*reads, "read_verilog top.v", "link_design top", ""]) + (
         _SCRIPT.format(constraints=constraints, period=f"{period:.6f}", share=EXTERNAL_SHARE,
                        external=f"{period * float(EXTERNAL_SHARE):.6f}", steps=_STEPS))
@@ -153,46 +149,62 @@ def run_opensta(program: str, netlist: Netlist, ports: Mapping[str, Any], clock:
             (place / name).write_text(text, encoding="utf-8")
         run_child([program, "-no_splash", "-exit", "timing.tcl"], log=place / "answer", cwd=place,
                   timeout_s=_TIMEOUT_S)
-        return parse_answer((place / "answer").read_text(encoding="utf-8", errors="replace"))
+        found = parse_answer((place / "answer").read_text(encoding="utf-8", errors="replace"))
+    given = {short: name for name, short in names.items()}
+
+    def renamed(pin: str) -> str:
+        port, bracket, place = pin.partition("[")
+        return given.get(port, port) + bracket + place
+
+    return replace(found, paths=tuple(StaPath(path.slack_ps, renamed(path.start),
+                                              renamed(path.end)) for path in found.paths))
+
+
+def _acceptable(text: str) -> str:
+    """A Liberty text as OpenSTA takes it: no line breaks inside of strings, and thresholds."""
+    text = _STRING.sub(lambda found: found[0].replace("\n", " "), text)
+    if "input_threshold_pct_rise" in text:
+        return text
+    head, brace, rest = text.partition("{")
+    return "\n".join([head + brace, *THRESHOLDS, rest])
 
 
 def parse_answer(text: str) -> StaResult:
     """Read what the script printed; ``UserError`` with OpenSTA's words when it did not end."""
     paths, points = [], []
-    critical, period = None, None
+    period = None
     lines = text.splitlines()
     for line in lines:
         words = line.split()
         if words[:1] == ["path"]:
-            paths.append(StaPath(words[1], float(words[2]) * 1000, words[3], words[4]))
+            paths.append(StaPath(float(words[1]) * 1000, words[2], words[3]))
         elif words[:1] == ["point"]:
             points.append((words[1], float(words[2]) * 1000))
-        elif words[:1] == ["critical"]:
-            critical = (words[1], words[2])
         elif words[:1] == ["period"]:
             period = float(words[1]) * 1000
     wrong = [line for line in lines if line.startswith("Error") or "Creating black box" in line]
     if wrong or "done" not in lines:
         raise UserError("OpenSTA could not time the netlist; its words: "
                         + (" | ".join((wrong or lines[-3:])[:3]) or "none"))
-    return StaResult(tuple(paths), critical, tuple(points), period)
+    return StaResult(tuple(paths), tuple(points), period)
 
 
-def _verilog(netlist: Netlist, ports: Mapping[str, Any]) -> str:
+def _verilog(netlist: Netlist, ports: Mapping[str, Any], names: Mapping[str, str]) -> str:
     """The netlist as Verilog: nets ``n0``, cells ``c0``; constants are left out of the cells."""
-    lines = [f"module top ({', '.join(sorted(ports))});"]
+    lines = [f"module top ({', '.join(names.values())});"]
     inside = dict((name, net) for net, name in (*netlist.starts, *netlist.ends))
     assigns = []
     for name, port in sorted(ports.items()):
         width = len(port["bits"])
-        lines.append(f"  {port['direction']} {f'[{width - 1}:0] ' if width > 1 else ''}{name};")
+        lines.append(f"  {port['direction']} {f'[{width - 1}:0] ' if width > 1 else ''}"
+                     f"{names[name]};")
         for place, bit in enumerate(port["bits"]):
-            outer = f"{name}[{place}]" if width > 1 else name
+            which = f"[{place}]" if width > 1 else ""
             if port["direction"] == "input":
-                assigns.append(f"  assign n{inside[outer]} = {outer};")
+                assigns.append(f"  assign n{inside[name + which]} = {names[name]}{which};")
             else:
-                inner = f"n{inside[outer]}" if isinstance(bit, int) else f"1'b{bit}"
-                assigns.append(f"  assign {outer} = {inner};")
+                inner = f"n{inside[name + which]}" if isinstance(bit, int) else f"1'b{bit}"
+                assigns.append(f"  assign {names[name]}{which} = {inner};")
     used = {net for one in netlist.cells for net in one.nets.values()} | set(inside.values())
     lines += [f"  wire n{net};" for net in sorted(used)] + assigns
     for number, one in enumerate(netlist.cells):

@@ -15,26 +15,31 @@ from tools.console import UserError
 from tools.generic_library import generic_liberty
 from tools.liberty import Library, parse_liberty, read_liberty
 from tools.memory_area import BIT_CELL_GE, PERIPHERY_FACTOR, Memory, memory_from_cell
+from tools.memory_model import estimate, with_memory_cells
 from tools.outputs import write_files
 from tools.recipe import YOSYS_RECIPE, Effort, abc_script, write_inputs, yosys_script
 from tools.rtlil import merge_equal_modules
 from tools.timing import CombinationalLoopError, module_delay
+from tools.timing_report import TimingReport, design_timing
 from tools.yosys import run_yosys, yosys_version
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["MemoryArea", "SynthesisReport", "UnitArea", "UnitDelay", "netlist_report", "render",
-           "synthesise"]
+__all__ = ["MemoryArea", "SynthesisReport", "TABLE_WIDTH", "UnitArea", "UnitDelay",
+           "netlist_report", "render", "render_timing", "synthesise"]
 
 _DELAY_WHAT = ("register to register or port within one unit, no wires; computed from the "
                "library's tables on the netlist that abc mapped")
 NOT_MODELLED = (
     "wires, placement, clock tree, scan, power grid and cell utilisation",
-    "delay across unit boundaries and a memory's access time: a path ends at either",
+    "clock skew, jitter, variation on a chip, hold times",
     "optimisation across unit boundaries: the hierarchy is kept",
-    "sizing for speed: the netlist is mapped for area, so a faster and larger one exists",
 )
+
+
+# In a narrower table numbers would lose digits.
+TABLE_WIDTH = 144
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,8 @@ class UnitArea:
     """One unit: its own area (without submodules) and its total, of all its instances together.
 
     ``path`` is the first instance's; equal siblings are one row. ``share`` is the unit's part of
-    the design's logic, total. ``um2`` is None with the embedded library.
+    the design's logic, total. ``um2`` is None with the embedded library, and so is ``slack``,
+    that of the worst path which ends in the unit itself (ps; None when none does).
     """
 
     path: str
@@ -74,6 +80,7 @@ class UnitArea:
     total_memory_ge: float
     share: float
     delay: UnitDelay
+    slack: float | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,10 @@ class MemoryArea:
 
 @dataclass(frozen=True)
 class SynthesisReport:
-    """Area and delay of a design; the same input gives the same report."""
+    """Area and delay of a design; the same input gives the same report.
+
+    ``timing`` is that of the whole design, or the reason why there is none.
+    """
 
     top: str
     library: str
@@ -108,6 +118,7 @@ class SynthesisReport:
     recipe: tuple[str, ...]
     units: tuple[UnitArea, ...]
     memories: tuple[MemoryArea, ...]
+    timing: TimingReport | str
 
     @property
     def total(self) -> UnitArea:
@@ -123,9 +134,7 @@ class SynthesisReport:
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON data: units and origins beside the numbers."""
         total, slowest = self.total, self.slowest
-        period = 1e6 / self.clock_mhz
         delay = slowest.delay.value if slowest is not None else None
-        meets = None if delay is None or not self.technology else delay <= period
         return {
             "top": self.top,
             "effort": self.effort,
@@ -153,12 +162,9 @@ class SynthesisReport:
                 "in_fo4": _number(None if delay is None else delay / (self.fo4_ps or 1.0), "FO4",
                                   "synthesised", "no unit has a path"),
             },
-            "clock": {
-                "target_mhz": self.clock_mhz, "period_ps": period, "longest_path_fits": meets,
-                "reason": None if meets is not None else
-                "the embedded library has no technology, so FO4 are no picoseconds"
-                if not self.technology else "no unit has a path",
-            },
+            "clock": {"target_mhz": self.clock_mhz, **self._clock()},
+            "timing": {"value": None, "reason": self.timing} if isinstance(self.timing, str)
+            else self.timing.to_dict(),
             "units": [asdict(unit) for unit in self.units],
             "memories": [asdict(memory) for memory in self.memories],
             "origins": {
@@ -171,6 +177,11 @@ class SynthesisReport:
             "recipe": list(self.recipe),
             "tools": self.tools,
         }
+
+    def _clock(self) -> dict[str, Any]:
+        if isinstance(self.timing, str):
+            return {"met": None, "reason": self.timing}
+        return {"met": self.timing.met, "reason": self.timing.verdict()}
 
     def to_json(self) -> str:
         """The report as JSON text."""
@@ -235,18 +246,22 @@ def synthesise(design: Path, top: str, libraries: tuple[Path, ...] | None, clock
                         "another directory") from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    tell("timing the design")
+    timing = _timing(netlist["modules"], top, library, libraries is not None, clock_mhz, out)
     tell("adding up area and delay")
-    report = netlist_report(netlist, top, library, libraries is not None, clock_mhz, effort)
+    report = netlist_report(netlist, top, library, libraries is not None, clock_mhz, effort, timing)
     write_files(out, {"synthesis.json": report.to_json(), "synthesis.txt": _text(report),
                       "netlist.v": verilog})
     return report
 
 
 def netlist_report(netlist: Mapping[str, Any], top: str, library: Library, technology: bool,
-                   clock_mhz: float, effort: Effort = "area") -> SynthesisReport:
+                   clock_mhz: float, effort: Effort = "area",
+                   timing: TimingReport | str = "the design was not timed") -> SynthesisReport:
     """Report on a mapped netlist (yosys's JSON). ``technology``: areas are um2, times are ps."""
-    tree = _Tree(netlist["modules"], library, technology)
-    units = list(tree.rows(top, top, 1, 0))
+    slacks = {} if isinstance(timing, str) else {unit.unit: unit.slack for unit in timing.units}
+    tree = _Tree(netlist["modules"], library, technology, slacks)
+    units = list(tree.rows(top, (top,), 0))
     whole = units[0].total_ge
     return SynthesisReport(
         top=top, library=library.name, technology=technology,
@@ -256,7 +271,17 @@ def netlist_report(netlist: Mapping[str, Any], top: str, library: Library, techn
         recipe=(*YOSYS_RECIPE, "dfflibmap", "opt -fast",
                 "abc: " + "; ".join(abc_script(library, effort, 1e6 / clock_mhz if technology
                                                else None))),
-        units=tuple(_with_share(unit, whole) for unit in units), memories=tuple(tree.memories))
+        units=tuple(_with_share(unit, whole) for unit in units), memories=tuple(tree.memories),
+        timing=timing)
+
+
+def _timing(modules: Mapping[str, Any], top: str, library: Library, technology: bool,
+            clock_mhz: float, folder: Path) -> TimingReport | str:
+    times = {(kind, name): estimate(memory_from_cell(cell), *library.fo4, library.input_ff)
+             for kind, module in modules.items() for name, cell in module["cells"].items()
+             if cell["type"] == "$mem_v2"}
+    modules, memories, text = with_memory_cells(modules, times)
+    return design_timing(modules, top, library, memories, text, technology, clock_mhz, folder)
 
 
 def _with_share(unit: UnitArea, whole: float) -> UnitArea:
@@ -266,15 +291,19 @@ def _with_share(unit: UnitArea, whole: float) -> UnitArea:
 class _Tree:
     """The hierarchy of a mapped netlist."""
 
-    def __init__(self, modules: Mapping[str, Any], library: Library, technology: bool) -> None:
+    def __init__(self, modules: Mapping[str, Any], library: Library, technology: bool,
+                 slacks: Mapping[str, float | None]) -> None:
         self.modules = modules
         self.library = library
         self.technology = technology
+        self.slacks = slacks
         self.memories: list[MemoryArea] = []
         self._delays: dict[str, UnitDelay] = {}
 
-    def rows(self, module: str, path: str, instances: int, depth: int) -> Iterator[UnitArea]:
-        """The row of one module, then those of the modules inside."""
+    def rows(self, module: str, paths: tuple[str, ...], depth: int) -> Iterator[UnitArea]:
+        """The row of one module, of the instances in ``paths``, then those of the modules inside.
+        """
+        path, instances = paths[0], len(paths)
         area, cells, flops = 0.0, 0, 0
         memories: list[Memory] = []
         children: dict[str, list[str]] = {}
@@ -299,7 +328,8 @@ class _Tree:
         inside: list[UnitArea] = []
         direct: list[UnitArea] = []
         for kind, names in sorted(children.items(), key=lambda item: item[1][0]):
-            below = list(self.rows(kind, f"{path}.{min(names)}", instances * len(names), depth + 1))
+            below = list(self.rows(kind, tuple(f"{one}.{name}" for one in paths
+                                               for name in sorted(names)), depth + 1))
             direct.append(below[0])
             inside += below
         ge = _round(instances * area / self.library.nand2.area)
@@ -317,7 +347,9 @@ class _Tree:
             _round(um2 + sum(unit.total_um2 or 0.0 for unit in direct)),
             total_memory_bits=bits + sum(unit.total_memory_bits for unit in direct),
             total_memory_ge=_round(memory_ge + sum(unit.total_memory_ge for unit in direct)),
-            share=0.0, delay=self._delay(module))
+            share=0.0, delay=self._delay(module),
+            slack=min((slack for one in paths if (slack := self.slacks.get(one)) is not None),
+                      default=None))
         yield from inside
 
     def _delay(self, module: str) -> UnitDelay:
@@ -355,7 +387,8 @@ def render(report: SynthesisReport) -> "Table":
     table.add_column("unit", no_wrap=True)
     columns = ["n", "cells", "flops", "own GE", "total GE"]
     columns += ["total um2"] if report.technology else []
-    for name in [*columns, "share", "memory bits", "memory GE", f"delay {unit}"]:
+    columns += ["share", "memory bits", "memory GE", f"delay {unit}"]
+    for name in [*columns, *(["slack ps"] if report.technology else [])]:
         table.add_column(name, justify="right")
     for row in report.units:
         cells = [str(row.instances), f"{row.cells:,}", f"{row.flops:,}", f"{row.own_ge:,.0f}",
@@ -363,18 +396,43 @@ def render(report: SynthesisReport) -> "Table":
         cells += [f"{row.total_um2:,.1f}"] if row.total_um2 is not None else []
         delay = "-" if row.delay.value is None else f"{row.delay.value:,.1f}"
         table.add_row("  " * row.depth + row.path.rpartition(".")[2], *cells, f"{row.share:.1%}",
-                      f"{row.total_memory_bits:,}", f"{row.total_memory_ge:,.0f}", delay)
+                      f"{row.total_memory_bits:,}", f"{row.total_memory_ge:,.0f}", delay,
+                      *(["-" if row.slack is None else f"{row.slack:,.1f}"]
+                        if report.technology else []))
+    return table
+
+
+def render_timing(report: TimingReport) -> "Table":
+    """Timing of the whole design as a table for people: path groups, then the critical path."""
+    from rich.table import Table
+
+    table = Table(title=f"timing by {report.engine}", caption=report.verdict())
+    table.add_column("path")
+    for name in ("ends", "failing", report.unit, "FO4", "slack ps"):
+        table.add_column(name, justify="right")
+    for group in report.groups:
+        slack = "-" if group.slack is None else f"{group.slack:,.1f}"
+        table.add_row(f"{group.group}: {group.start} to {group.end}", f"{group.endpoints:,}",
+                      f"{group.failing:,}" if group.slack is not None else "-",
+                      f"{group.length:,.1f}", f"{group.fo4:,.1f}", slack)
+    table.add_section()
+    for segment in report.critical.segments:
+        table.add_row(f"  {segment.unit}, {segment.cells} cells", "", "", f"{segment.delay:,.1f}",
+                      f"{segment.fo4:,.1f}", "")
     return table
 
 
 def _text(report: SynthesisReport) -> str:
-    """The table as plain text, the same on every terminal."""
+    """The tables as plain text, the same on every terminal."""
     import io
 
     from rich.console import Console
 
     text = io.StringIO()
-    Console(file=text, width=120, force_terminal=False, color_system=None,
-            legacy_windows=False).print(render(report))
+    console = Console(file=text, width=TABLE_WIDTH, force_terminal=False, color_system=None,
+                      legacy_windows=False)
+    console.print(render(report))
+    if not isinstance(report.timing, str):
+        console.print(render_timing(report.timing))
     lines = [line.rstrip() for line in text.getvalue().splitlines()]
     return "\n".join([*lines, "", "Not modelled:", *(f"- {what}" for what in NOT_MODELLED), ""])
