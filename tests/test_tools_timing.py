@@ -17,8 +17,10 @@ TAU = 200.0  # ps on the embedded library's paper: 1 FO4 is 1 ns and 5 tau.
 # Inputs have the slew of an edge that drives four inverters; delays do not depend on it.
 
 
-def library():
-    return parse_liberty([("generic", generic_liberty())])
+def library(technology=True):
+    found = parse_liberty([("generic", generic_liberty())])
+    found.technology = technology
+    return found
 
 
 def cell(kind, **nets):
@@ -56,7 +58,7 @@ def pipe():
 
 
 def timed(clock_mhz, technology, folder=Path(".")):
-    return design_timing(pipe(), "top", library(), {}, "", technology, clock_mhz, folder)
+    return design_timing(pipe(), "top", library(technology), {}, "", clock_mhz, folder)
 
 
 # In tau. The driver: an inverter's delay under its load, without what it has unloaded.

@@ -4,14 +4,14 @@ import gzip
 import re
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from tools.adder_cells import AdderCell, adders
 from tools.boolean import truth_table
 from tools.console import UserError
-from tools.liberty_text import Group, parse_groups
+from tools.liberty_text import UNUSED_CELL, Group, parse_groups
 
 __all__ = ["Arc", "LibertyCell", "Library", "Pin", "Table", "parse_cells", "parse_liberty",
            "read_liberty"]
@@ -132,11 +132,18 @@ def _by_drive(cell: LibertyCell | AdderCell) -> tuple[bool, float, int, str]:
     return _UNIT_DRIVE.search(cell.name) is None, cell.area, len(cell.name), cell.name
 
 
+def _find(cells: dict[str, LibertyCell], inputs: int, table: int) -> LibertyCell | None:
+    return min((cell for cell in cells.values() if cell.function == (inputs, table)),
+               default=None, key=_by_drive)
+
+
 @dataclass
 class Library:
     """One or several Liberty files taken together.
 
     ``texts`` are their copies for yosys and abc; ``flop_texts`` says which of them hold flops.
+    ``technology`` says that areas are um2 and times ps. ``unused`` are the cells that match a
+    pattern of ``dont_use``; ``files`` are the names of the files.
     """
 
     name: str
@@ -146,14 +153,17 @@ class Library:
     time_ps: float
     capacitance_ff: float
     flop_texts: tuple[bool, ...] = ()
+    technology: bool = True
+    files: tuple[str, ...] = ()
+    dont_use: tuple[str, ...] = ()
+    unused: dict[str, LibertyCell] = field(default_factory=dict)
 
     def find(self, inputs: int, table: int) -> LibertyCell | None:
         """The cell of drive strength 1 that computes a function.
 
         Without names that say so (``X1``, ``x1``, ``_1``), the smallest cell.
         """
-        return min((cell for cell in self.cells.values() if cell.function == (inputs, table)),
-                   default=None, key=_by_drive)
+        return _find(self.cells, inputs, table)
 
     @cached_property
     def full_adder(self) -> AdderCell | None:
@@ -167,13 +177,14 @@ class Library:
 
     @cached_property
     def nand2(self) -> LibertyCell:
-        """The cell whose area is one GE."""
-        return self._needed(2, 0b0111, "two-input NAND, whose area is 1 GE")
+        """The cell whose area is one GE, also where the library's flow does not use it."""
+        return self._needed(2, 0b0111, "two-input NAND, whose area is 1 GE",
+                            {**self.unused, **self.cells})
 
     @cached_property
     def inverter(self) -> LibertyCell:
         """The inverter of drive strength 1: drives a unit's inputs, and four load an output."""
-        return self._needed(1, 0b01, "inverter")
+        return self._needed(1, 0b01, "inverter", self.cells)
 
     @property
     def driver(self) -> LibertyCell:
@@ -203,8 +214,9 @@ class Library:
         delay = arc.delays[0].at(rise, load) + arc.delays[1].at(fall, load)
         return delay / 2, (fall + rise) / 2
 
-    def _needed(self, inputs: int, table: int, what: str) -> LibertyCell:
-        cell = self.find(inputs, table)
+    def _needed(self, inputs: int, table: int, what: str, among: dict[str, LibertyCell]
+                ) -> LibertyCell:
+        cell = _find(among, inputs, table)
         if cell is None:
             raise UserError(f"Liberty library {self.name} has no {what}; give all files of the "
                             "library after --liberty")
@@ -287,14 +299,14 @@ def _middle(table: Table) -> float:
     return table.values[len(table.values) // 2][len(table.loads) // 2]
 
 
-def read_liberty(files: Sequence[Path]) -> Library:
-    """Read the files of one library, plain or gzip.
+def read_liberty(files: Sequence[Path], dont_use: Sequence[str] = ()) -> Library:
+    """Read the files of one library, plain or gzip; ``dont_use`` are patterns of cell names.
 
     :Errors: ``UserError`` naming the file: unreadable, no Liberty text, units that differ between
         the files, or a library without NAND2, inverter or flip-flop.
     """
     texts = [(path.name, _read(path)) for path in files]
-    return parse_liberty(texts)
+    return parse_liberty(texts, dont_use)
 
 
 def _read(path: Path) -> str:
@@ -310,7 +322,7 @@ def _read(path: Path) -> str:
         raise UserError(f"{path}: the gzip data is damaged; unpack it again") from None
 
 
-def parse_liberty(texts: Sequence[tuple[str, str]]) -> Library:
+def parse_liberty(texts: Sequence[tuple[str, str]], dont_use: Sequence[str] = ()) -> Library:
     """Take together the Liberty texts of one library, each with the name that errors show."""
     if not texts:
         raise UserError("--liberty needs at least one Liberty file")
@@ -318,11 +330,12 @@ def parse_liberty(texts: Sequence[tuple[str, str]]) -> Library:
     kept: list[str] = []
     with_flops: list[bool] = []
     for name, text in texts:
-        group, copy = parse_groups(name, text)
+        group, copy = parse_groups(name, text, dont_use)
         kept.append(copy)
         units = _units(name, group)
         if library is None:
-            library = Library(group.name, {}, (), {}, *units)
+            library = Library(group.name, {}, (), {}, *units, dont_use=tuple(dont_use),
+                              files=tuple(name for name, _ in texts))
         elif units[0] != library.time_ps or units[1] != library.capacitance_ff:
             raise UserError(f"{name}: its time or capacitance unit differs from {texts[0][0]}; "
                             "--liberty takes the files of one library")
@@ -335,6 +348,8 @@ def parse_liberty(texts: Sequence[tuple[str, str]]) -> Library:
                 with_flops[-1] = True
             if cell.name not in library.cells:
                 library.cells[cell.name] = _cell(name, cell, part)
+        for cell in group.of(UNUSED_CELL):
+            library.unused[cell.name] = _cell(name, cell, part)
     assert library is not None
     library.texts, library.flop_texts = tuple(kept), tuple(with_flops)
     library.check()

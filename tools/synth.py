@@ -7,8 +7,10 @@ import typer
 from rich.console import Console
 
 from spec.load import load_tile
-from tools.console import JsonOption, NotHeld, TileArgument, console, emit, say
+from tools.console import JsonOption, NotHeld, TileArgument, UserError, console, emit, say
+from tools.liberty import read_liberty
 from tools.outputs import tile_directory, write_file
+from tools.pdk import Pdk, load_pdk
 from tools.recipe import Effort
 
 __all__ = ["synth"]
@@ -16,10 +18,17 @@ __all__ = ["synth"]
 
 def synth(
     tile: TileArgument,
+    pdk: Annotated[Pdk | None, typer.Option(
+        show_default="generic", help="Library by name: embedded (generic, generic-finfet), or of a "
+        "process design kit below PDK_ROOT.")] = None,
     liberty: Annotated[list[Path] | None, typer.Option(
         metavar="FILE", show_default=False,
-        help="Liberty file (may be gzipped; may be given several times); without, the embedded "
-             "technology-independent library.")] = None,
+        help="Liberty file of another library (may be gzipped; may be given several times).")
+    ] = None,
+    dont_use: Annotated[list[str] | None, typer.Option(
+        metavar="PATTERN", show_default=False,
+        help="Cells of --liberty not to be used, such as '*xp5*' (may be given several times).")
+    ] = None,
     effort: Annotated[Effort, typer.Option(
         help="What the netlist is mapped for: the smallest, a compromise, the fastest.")] = "area",
     json: JsonOption = False,
@@ -28,6 +37,10 @@ def synth(
 
     With a library of a technology, a clock that is not met ends with exit code 1.
     """
+    if pdk is not None and liberty:
+        raise UserError("--pdk and --liberty name two libraries; give one of them")
+    if dont_use and not liberty:
+        raise UserError("--dont-use is about the cells of --liberty; give its files, too")
     resolved = load_tile(tile)
     from hdl.verilog import tile_rtlil
     from tools.synthesis import TABLE_WIDTH, render, render_timing, synthesise
@@ -35,8 +48,10 @@ def synth(
     folder = tile_directory(resolved) / "synth"
     design = folder / f"{resolved.name}.il"
     write_file(design, tile_rtlil(resolved))
-    with console().status("synthesising") as status:
-        report = synthesise(design, resolved.name, tuple(liberty) if liberty else None,
+    with console().status("synthesising: reading the library") as status:
+        library = (read_liberty(liberty, dont_use or ()) if liberty else
+                   load_pdk(pdk or "generic"))
+        report = synthesise(design, resolved.name, library,
                             resolved.clock_mhz, folder,
                             progress=lambda text: status.update(f"synthesising: {text}"),
                             effort=effort)

