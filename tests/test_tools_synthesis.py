@@ -19,7 +19,8 @@ from tools.memory_area import BIT_CELL_GE, FLOP_GE, LATCH_GE, MUX_LEG_GE
 from tools.memory_area import Memory as MemoryShape
 from tools.pdk import embedded_library
 from tools.rtlil import merge_equal_modules
-from tools.synthesis import netlist_report, render, synthesise
+from tools.synthesis import netlist_report, synthesise
+from tools.synthesis_report import render
 from tools.yosys import run_yosys
 
 WORDS, WIDTH = 64, 16

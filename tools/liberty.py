@@ -12,9 +12,10 @@ from tools.adder_cells import AdderCell, adders
 from tools.boolean import truth_table
 from tools.console import UserError
 from tools.liberty_text import UNUSED_CELL, Group, parse_groups
+from tools.memory_macro import Macro, macros_of
 
 __all__ = ["Arc", "LibertyCell", "Library", "Pin", "Table", "parse_cells", "parse_liberty",
-           "read_liberty"]
+           "read_liberty", "read_macros"]
 
 _TIME_PS = {"1ns": 1000.0, "100ps": 100.0, "10ps": 10.0, "1ps": 1.0}
 _UNIT_DRIVE = re.compile(r"(?:[xX]|_)1(?![0-9p])")
@@ -157,6 +158,7 @@ class Library:
     files: tuple[str, ...] = ()
     dont_use: tuple[str, ...] = ()
     unused: dict[str, LibertyCell] = field(default_factory=dict)
+    macros: list[Macro] = field(default_factory=list)
 
     def find(self, inputs: int, table: int) -> LibertyCell | None:
         """The cell of drive strength 1 that computes a function.
@@ -221,6 +223,11 @@ class Library:
             raise UserError(f"Liberty library {self.name} has no {what}; give all files of the "
                             "library after --liberty")
         return cell
+
+    def add_macros(self, groups: Sequence[tuple[Group, "Library"]]) -> None:
+        """Take memory macros with the times that they have among cells of this library."""
+        for group, owner in groups:
+            self.macros += macros_of(group, owner, self.fo4[1], 4 * self.input_ff)
 
     def check(self) -> None:
         """Raise ``UserError`` unless there are a NAND2, an inverter and a flop with a clock."""
@@ -329,8 +336,12 @@ def parse_liberty(texts: Sequence[tuple[str, str]], dont_use: Sequence[str] = ()
     library: Library | None = None
     kept: list[str] = []
     with_flops: list[bool] = []
+    macros: list[tuple[Group, Library]] = []
     for name, text in texts:
         group, copy = parse_groups(name, text, dont_use)
+        if _only_macros(group):
+            macros.append((group, _part(name, group)))
+            continue
         kept.append(copy)
         units = _units(name, group)
         if library is None:
@@ -339,9 +350,7 @@ def parse_liberty(texts: Sequence[tuple[str, str]], dont_use: Sequence[str] = ()
         elif units[0] != library.time_ps or units[1] != library.capacitance_ff:
             raise UserError(f"{name}: its time or capacitance unit differs from {texts[0][0]}; "
                             "--liberty takes the files of one library")
-        # Tables of a cell find the templates of their own file.
-        part = Library(group.name, {}, (), {found.name: found for found in
-                                            group.of("lu_table_template")}, *units)
+        part = _part(name, group)
         with_flops.append(False)
         for cell in group.of("cell"):
             if any(cell.of("ff", "latch")):
@@ -350,18 +359,41 @@ def parse_liberty(texts: Sequence[tuple[str, str]], dont_use: Sequence[str] = ()
                 library.cells[cell.name] = _cell(name, cell, part)
         for cell in group.of(UNUSED_CELL):
             library.unused[cell.name] = _cell(name, cell, part)
-    assert library is not None
+    if library is None:
+        raise UserError(f"{', '.join(name for name, _ in texts)}: only memory macros; give the "
+                        "files of a cell library, too")
     library.texts, library.flop_texts = tuple(kept), tuple(with_flops)
     library.check()
+    library.add_macros(macros)
     return library
+
+
+def read_macros(files: Sequence[Path], library: Library) -> None:
+    """Add the memory macros of some files to a library; ``UserError`` when one holds cells."""
+    for path in files:
+        group, _ = parse_groups(path.name, _read(path))
+        if not _only_macros(group):
+            raise UserError(f"{path}: holds cells; beside --pdk, --liberty takes files of memory "
+                            "macros (cells with a memory group) only")
+        library.add_macros([(group, _part(path.name, group))])
 
 
 def parse_cells(name: str, text: str) -> dict[str, LibertyCell]:
     """The cells of a Liberty text that is no whole library, such as models of memories."""
     group, _ = parse_groups(name, text)
-    part = Library(group.name, {}, (), {found.name: found for found in
-                                        group.of("lu_table_template")}, *_units(name, group))
+    part = _part(name, group)
     return {cell.name: _cell(name, cell, part) for cell in group.of("cell")}
+
+
+def _part(file: str, group: Group) -> Library:
+    """One file by itself: tables of its cells find the templates and units of their own file."""
+    return Library(group.name, {}, (), {found.name: found for found in
+                                        group.of("lu_table_template")}, *_units(file, group))
+
+
+def _only_macros(library: Group) -> bool:
+    cells = list(library.of("cell"))
+    return bool(cells) and all(any(cell.of("memory")) for cell in cells)
 
 
 def _cell(file: str, group: Group, owner: Library) -> LibertyCell:

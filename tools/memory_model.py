@@ -1,6 +1,7 @@
-"""Memories as cells with a Liberty model, so that paths through them are timed.
+"""What stands for a memory: its area, its times, and a cell with a Liberty model of them.
 
-Estimates, in FO4 of the library; docs/timing.md says where they come from.
+A macro of the library where that is asked for, otherwise an estimate. Areas are in
+``tools/memory_area.py``; times are here, in FO4 of the library, and docs/timing.md explains them.
 
 - Bit cells: 10 FO4 from the clock to the data of 16 kbit, and 1 FO4 more (or less) with each
   doubling (or halving) of the bits, 6 at least. That the delay grows by about one gate delay with
@@ -18,12 +19,16 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
-from tools.liberty import LibertyCell, parse_cells
+from tools.console import UserError
+from tools.liberty import LibertyCell, Library, parse_cells
 from tools.memory_area import Memory, memory_from_cell
+from tools.memory_macro import fit
 
-__all__ = ["MemoryTiming", "THRESHOLDS", "estimate", "with_memory_cells"]
+__all__ = ["MemoryChoice", "MemoryTiming", "THRESHOLDS", "choose", "estimate", "with_memory_cells"]
 
 _READ, _WRITE = "RD_", "WR_"
+# A two-way selector behind macros that share the words of a memory: an assumption.
+_SELECT_FO4 = 2.0
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,49 @@ def estimate(memory: Memory, fo4_ps: float, slew_ps: float, input_ff: float) -> 
         times = (access, access, 2.0, 2.0)
     access_ps, flow_ps, read_ps, write_ps = (time * fo4_ps for time in times)
     return MemoryTiming(access_ps, flow_ps, read_ps, write_ps, slew_ps, input_ff)
+
+
+@dataclass(frozen=True)
+class MemoryChoice:
+    """What stands for one memory. ``macro`` is the name of the ``count`` macros, if any.
+
+    ``um2`` is None for an estimate; ``origin`` is where area and times come from.
+    """
+
+    shape: Memory
+    what: str
+    origin: str
+    ge: float
+    um2: float | None
+    times: MemoryTiming
+    macro: str | None = None
+    count: int = 0
+
+
+def choose(memory: Memory, place: str, library: Library, macros: bool) -> MemoryChoice:
+    """What stands for a memory; ``macros``: a macro where the memory is large enough for one.
+
+    :Errors: ``UserError`` naming the memory and the macros when none fits.
+    """
+    if not macros or memory.kind == "latches":
+        return MemoryChoice(memory, f"{memory.kind}, estimate", "literature", memory.ge, None,
+                            estimate(memory, *library.fo4, library.input_ff))
+    found = fit(memory, library.macros)
+    if found is None:
+        known = "; ".join(f"{macro.name} has {len(macro.ports)} of which "
+                          f"{sum(reads for reads, _ in macro.ports)} read and "
+                          f"{sum(writes for _, writes in macro.ports)} write"
+                          for macro in library.macros)
+        raise UserError(
+            f"{place}, {memory.words} words of {memory.width} bits, needs {memory.write_ports} "
+            f"write port(s) and another that reads, and no memory macro has that: {known}; give "
+            "one that does, or take --memories estimate")
+    macro, (fo4_ps, slew_ps) = found.macro, library.fo4
+    access = macro.access_ps + _SELECT_FO4 * found.select_levels * fo4_ps
+    times = MemoryTiming(access, access, macro.setup_ps, macro.setup_ps, slew_ps, macro.input_ff)
+    return MemoryChoice(memory, f"{found.count} x {macro.name}", "library",
+                        found.area / library.nand2.area, found.area, times, macro.name,
+                        found.count)
 
 
 def with_memory_cells(modules: Mapping[str, Any], times: Mapping[tuple[str, str], MemoryTiming]

@@ -67,8 +67,11 @@ def write_inputs(library: Library, folder: Path, effort: Effort, period_ps: floa
 
 
 def yosys_script(source: str, top: str, library: Library, effort: Effort,
-                 period_ps: float | None) -> str:
+                 period_ps: float | None, memories_as_flops: bool = False) -> str:
     """The script that maps ``source`` and writes ``netlist.json`` and ``netlist.v``."""
+    recipe = list(YOSYS_RECIPE)
+    if memories_as_flops:
+        recipe.insert(recipe.index("techmap"), "memory_map")
     flops = " ".join(f"-liberty library{number}.lib"
                      for number, has_flop in enumerate(library.flop_texts) if has_flop)
     read = "read_rtlil" if source.endswith(".il") else "read_verilog -sv"
@@ -76,7 +79,7 @@ def yosys_script(source: str, top: str, library: Library, effort: Effort,
         "read_verilog convert.v", "prep -top convert", "techmap",
         "abc -genlib library.genlib -script convert.abc", "design -reset",
         f"{read} {source}", f"hierarchy -check -top {top}",
-        *YOSYS_RECIPE,
+        *recipe,
         f"dfflibmap {flops}", "opt -fast",
         "abc -genlib library.genlib -script map.abc", "opt_clean", "check",
         "write_json netlist.json", "write_verilog -noattr netlist.v", "",
