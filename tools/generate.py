@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +14,7 @@ from spec.registers import REGISTERS, BitField
 from spec.tensors import FIELD_VALUES
 from spec.tile import ROWS_MAX, Tile
 from tools.console import JsonOption, TileArgument, UserError, console, emit, say, to_json
+from tools.constraints import render_constraints
 from tools.outputs import manifest, write_files
 
 __all__ = ["PACKAGES", "constraints", "generate", "generated_files", "lint_waivers",
@@ -90,12 +90,9 @@ def constraints(tile: Tile, inputs: Sequence[str]) -> str:
 
     ``inputs`` are the input ports but the clock: not every reader of SDC can tell them apart.
     """
-    target = Decimal(repr(tile.clock_mhz))
-    period = 1000 / target
-    return render("tile.sdc.j2", tile, target_mhz=f"{tile.clock_mhz:.10g}",
-                  origin=f"one atom a cycle of {tile.grade.name}" if tile.grade else
-                  "clock.target_mhz", period=f"{period:.4f}", external=f"{period / 5:.4f}",
-                  inputs=inputs)
+    return render_constraints(
+        tile.name, tile.clock_mhz, inputs, digest=tile.digest,
+        origin=f"one atom a cycle of {tile.grade.name}" if tile.grade else "clock.target_mhz")
 
 
 def _inputs(tile: Tile, verilog: str) -> list[str]:

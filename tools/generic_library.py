@@ -1,102 +1,172 @@
 """The embedded technology-independent cell library, written as Liberty text.
 
-Two rules and a table give every number; docs/area.md explains them.
+It comes in two calibrations: ``generic`` has the areas of planar libraries (Nangate45, SKY130),
+``generic-finfet`` those of FinFET ones (ASAP7). A few rules and a table give every number;
+docs/area.md explains them.
 
-- Area: a cell is as wide as its transistor columns (a p and an n transistor over each other) plus
-  one column to the neighbour; NAND2, three columns, is 1 GE.
+- Area, planar: a cell is as wide as its transistor columns (a p and an n transistor over each
+  other) plus one column to the neighbour; NAND2, three columns, is 1 GE.
+- Area, FinFET: a cell is as wide as its columns plus two gate pitches, half a dummy gate on either
+  side and its spacing; 1 GE is a NAND2 of two fingers, six pitches. Where cells differ from the
+  rule, ``_PITCHES`` has them. Most gates are drawn at half an inverter's drive (``XP5``).
 - Delay: logical effort (Sutherland, Sproull, Harris, "Logical Effort", 1999). The unit ``tau`` is
   the delay of an inverter that drives an identical one, parasitics left out; a fan-out-of-4
   inverter takes 4 + 1 = 5 tau, and this is 1 FO4. On paper 1 FO4 is 1 ns and the inverter's input
   is 1 fF, so that tools which know only Liberty print FO4.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
 
-__all__ = ["Cell", "GENERIC_CELLS", "TAU_PER_FO4", "generic_liberty"]
+__all__ = ["Calibration", "generic_liberty"]
 
+Calibration = Literal["generic", "generic-finfet"]
 TAU_PER_FO4 = 5.0
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One cell: inputs with capacitance in unit inverters and intrinsic delay in tau."""
+class _Output:
+    """An output: its function, whether it inverts (None: neither), and the parasitic delay in tau
+    from each input, or from all of them."""
+
+    function: str
+    inverting: bool | None
+    parasitics: dict[str, float] | float
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A combinational cell of so many transistor columns.
+
+    Inputs have their capacitance in those of an inverter; ``drive`` is over an inverter's.
+    ``stages`` says that the last stage is an inverter of full drive.
+    """
 
     name: str
     columns: int
-    function: str
-    inputs: dict[str, tuple[float, float]]
-    drive: int = 1
-    inverting: bool | None = True
+    inputs: dict[str, float]
+    outputs: dict[str, _Output]
+    drive: float = 1
+    stages: bool = False
 
-    @property
-    def area(self) -> float:
-        """Area in GE."""
-        return (self.columns + 1) / 3
+
+def _gate(name: str, columns: int, function: str, inputs: dict[str, tuple[float, float]],
+          drive: float = 1, inverting: bool | None = True) -> _Cell:
+    return _Cell(name, columns, {pin: effort for pin, (effort, _) in inputs.items()},
+                 {"Y": _Output(function, inverting, {pin: parasitic for pin, (_, parasitic)
+                                                     in inputs.items()})},
+                 drive, inverting is False)
 
 
 def _same(names: str, effort: float, parasitic: float) -> dict[str, tuple[float, float]]:
     return {name: (effort, parasitic) for name in names}
 
 
-def _inverter(drive: int) -> Cell:
-    return Cell(f"INV_X{drive}", drive, "!A", _same("A", drive, 1), drive)
+def _inverter(drive: int) -> _Cell:
+    return _gate(f"INV_X{drive}", drive, "!A", _same("A", drive, 1), drive)
 
 
-def _buffer(drive: int) -> Cell:
+def _buffer(drive: int) -> _Cell:
     # A first inverter of half the size: it drives an input of twice its own.
     first = max(1, drive // 2)
     stage = drive / first + 1
-    return Cell(f"BUF_X{drive}", first + drive, "A", _same("A", first, stage + 1), drive, False)
+    return _gate(f"BUF_X{drive}", first + drive, "A", _same("A", first, stage + 1), drive, False)
 
 
 # Simple gates: g and p from the book's table; an output inverter adds its own parasitic delay and
 # is a load of 1. AOI and OAI: widths for equal drive (series transistors doubled, p twice n), g =
 # input width / 3, p = output diffusion / 3. XOR2 = NOR2 + AOI21, XNOR2 = NAND2 + OAI21, MUX2 =
 # select inverter + AOI22 + inverter: the longest way through counts.
-GENERIC_CELLS: tuple[Cell, ...] = (
-    *(_inverter(drive) for drive in (1, 2, 4, 8)),
-    *(_buffer(drive) for drive in (1, 2, 4, 8)),
-    Cell("NAND2_X1", 2, "!(A & B)", _same("AB", 4 / 3, 2)),
-    Cell("NAND3_X1", 3, "!(A & B & C)", _same("ABC", 5 / 3, 3)),
-    Cell("NAND4_X1", 4, "!(A & B & C & D)", _same("ABCD", 6 / 3, 4)),
-    Cell("NOR2_X1", 2, "!(A | B)", _same("AB", 5 / 3, 2)),
-    Cell("NOR3_X1", 3, "!(A | B | C)", _same("ABC", 7 / 3, 3)),
-    Cell("NOR4_X1", 4, "!(A | B | C | D)", _same("ABCD", 9 / 3, 4)),
-    Cell("AND2_X1", 3, "A & B", _same("AB", 4 / 3, 2 + 1 + 1), inverting=False),
-    Cell("AND3_X1", 4, "A & B & C", _same("ABC", 5 / 3, 3 + 1 + 1), inverting=False),
-    Cell("AND4_X1", 5, "A & B & C & D", _same("ABCD", 6 / 3, 4 + 1 + 1), inverting=False),
-    Cell("OR2_X1", 3, "A | B", _same("AB", 5 / 3, 2 + 1 + 1), inverting=False),
-    Cell("OR3_X1", 4, "A | B | C", _same("ABC", 7 / 3, 3 + 1 + 1), inverting=False),
-    Cell("OR4_X1", 5, "A | B | C | D", _same("ABCD", 9 / 3, 4 + 1 + 1), inverting=False),
-    Cell("AOI21_X1", 3, "!((A & B) | C)", {**_same("AB", 6 / 3, 7 / 3), "C": (5 / 3, 7 / 3)}),
-    Cell("OAI21_X1", 3, "!((A | B) & C)", {**_same("AB", 6 / 3, 8 / 3), "C": (4 / 3, 8 / 3)}),
-    Cell("AOI22_X1", 4, "!((A & B) | (C & D))", _same("ABCD", 6 / 3, 12 / 3)),
-    Cell("OAI22_X1", 4, "!((A | B) & (C | D))", _same("ABCD", 6 / 3, 12 / 3)),
-    Cell("AOI211_X1", 4, "!((A & B) | C | D)",
+_GATES: tuple[_Cell, ...] = (
+    _gate("NAND2_X1", 2, "!(A & B)", _same("AB", 4 / 3, 2)),
+    _gate("NAND3_X1", 3, "!(A & B & C)", _same("ABC", 5 / 3, 3)),
+    _gate("NAND4_X1", 4, "!(A & B & C & D)", _same("ABCD", 6 / 3, 4)),
+    _gate("NOR2_X1", 2, "!(A | B)", _same("AB", 5 / 3, 2)),
+    _gate("NOR3_X1", 3, "!(A | B | C)", _same("ABC", 7 / 3, 3)),
+    _gate("NOR4_X1", 4, "!(A | B | C | D)", _same("ABCD", 9 / 3, 4)),
+    _gate("AND2_X1", 3, "A & B", _same("AB", 4 / 3, 2 + 1 + 1), inverting=False),
+    _gate("AND3_X1", 4, "A & B & C", _same("ABC", 5 / 3, 3 + 1 + 1), inverting=False),
+    _gate("AND4_X1", 5, "A & B & C & D", _same("ABCD", 6 / 3, 4 + 1 + 1), inverting=False),
+    _gate("OR2_X1", 3, "A | B", _same("AB", 5 / 3, 2 + 1 + 1), inverting=False),
+    _gate("OR3_X1", 4, "A | B | C", _same("ABC", 7 / 3, 3 + 1 + 1), inverting=False),
+    _gate("OR4_X1", 5, "A | B | C | D", _same("ABCD", 9 / 3, 4 + 1 + 1), inverting=False),
+    _gate("AOI21_X1", 3, "!((A & B) | C)", {**_same("AB", 6 / 3, 7 / 3), "C": (5 / 3, 7 / 3)}),
+    _gate("OAI21_X1", 3, "!((A | B) & C)", {**_same("AB", 6 / 3, 8 / 3), "C": (4 / 3, 8 / 3)}),
+    _gate("AOI22_X1", 4, "!((A & B) | (C & D))", _same("ABCD", 6 / 3, 12 / 3)),
+    _gate("OAI22_X1", 4, "!((A | B) & (C | D))", _same("ABCD", 6 / 3, 12 / 3)),
+    _gate("AOI211_X1", 4, "!((A & B) | C | D)",
          {**_same("AB", 8 / 3, 10 / 3), **_same("CD", 7 / 3, 10 / 3)}),
-    Cell("OAI211_X1", 4, "!((A | B) & C & D)",
+    _gate("OAI211_X1", 4, "!((A | B) & C & D)",
          {**_same("AB", 7 / 3, 11 / 3), **_same("CD", 5 / 3, 11 / 3)}),
-    Cell("XOR2_X1", 5, "A ^ B", _same("AB", 11 / 3, (5 / 3 + 2) + 7 / 3), inverting=None),
-    Cell("XNOR2_X1", 5, "!(A ^ B)", _same("AB", 10 / 3, (4 / 3 + 2) + 8 / 3), inverting=None),
-    Cell("MUX2_X1", 6, "(S & B) | (!S & A)",
+    _gate("XOR2_X1", 5, "A ^ B", _same("AB", 11 / 3, (5 / 3 + 2) + 7 / 3), inverting=None),
+    _gate("XNOR2_X1", 5, "!(A ^ B)", _same("AB", 10 / 3, (4 / 3 + 2) + 8 / 3), inverting=None),
+    _gate("MUX2_X1", 6, "(S & B) | (!S & A)",
          {**_same("AB", 6 / 3, 4 + 1 + 1), "S": (1 + 6 / 3, (2 + 1) + 4 + 1 + 1)}, inverting=None),
+)
+# Full adder: the mirror adder of 28 transistors, each as wide as an inverter's. Its carry stage,
+# two in series, drives at 1/2 its own diffusion (2), the sum stage (1) and the output inverter (1):
+# 8 tau, and 1 for that inverter; the sum stage drives at 1/2 its diffusion (2) and an inverter (1):
+# 6 more. Half adder: XOR2 and AND2 side by side. Either has one gap between its transistors.
+_ADDERS = (
+    _Cell("FA_X1", 15, {"A": 4, "B": 4, "CI": 3}, {
+        "CO": _Output("(A & B) | (CI & (A | B))", False, 8 + 1),
+        "S": _Output("A ^ B ^ CI", None, 8 + 6 + 1)}),
+    _Cell("HA_X1", 9, {"A": 4 / 3 + 11 / 3, "B": 4 / 3 + 11 / 3}, {
+        "CO": _Output("A & B", False, 4), "S": _Output("A ^ B", None, 6)}),
+)
+# The same without the inverters behind them, as FinFET libraries have them: half drive.
+_INVERTED_ADDERS = (
+    _Cell("FA_XP5", 12, {"A": 4, "B": 4, "CI": 3}, {
+        "CON": _Output("!((A & B) | (CI & (A | B)))", True, (2 + 1) * 2),
+        "SN": _Output("!(A ^ B ^ CI)", None, (2 + 1) * 2 + 2 * 2)}, 1 / 2),
+    _Cell("HA_XP5", 7, {"A": (4 / 3 + 10 / 3) / 2, "B": (4 / 3 + 10 / 3) / 2}, {
+        "CON": _Output("!(A & B)", True, 2), "SN": _Output("!(A ^ B)", None, 6)}, 1 / 2),
 )
 # Flops: 32 transistors (two latches, clock and output inverters), 36 with an asynchronous input;
 # clock to output 2 FO4 at a load of four inverters, setup 1 FO4 (about 3 FO4 in all, as static
-# master-slave flops have).
+# master-slave flops have). Those of the FinFET calibration give the complement.
 _FLOPS = (("DFF_X1", 16, None), ("DFFR_X1", 19, "clear"), ("DFFS_X1", 19, "preset"))
 _FLOP_DELAY = 2 * TAU_PER_FO4 - 4
 _SETUP = 1 * TAU_PER_FO4
+# Gate pitches of FinFET cells that are wider than the rule has them: outputs of two fingers, pass
+# gates and latches with breaks in their diffusion.
+_PITCHES = {"AND2_X1": 6, "OR2_X1": 6, "XOR2_XP5": 9, "XNOR2_XP5": 9, "DFF_X1": 20,
+            "DFFR_X1": 23, "DFFS_X1": 23}
 
+_SENSES = {True: "negative_unate", False: "positive_unate", None: "non_unate"}
 # Points of both axes of every table; abc looks at the slope before the last one.
 _POINTS = (1, 4, 16, 64, 1024)
 _AXIS = ", ".join(str(point) for point in _POINTS)
 
 
-def generic_liberty() -> str:
+def _cells(calibration: Calibration) -> Iterator[_Cell]:
+    yield from (make(drive) for make in (_inverter, _buffer) for drive in (1, 2, 4, 8))
+    if calibration == "generic":
+        yield from (*_GATES, *_ADDERS)
+        return
+    for gate in _GATES:
+        if gate.stages:
+            yield gate
+        elif gate.name != "MUX2_X1":  # Nothing of the kind in ASAP7.
+            yield replace(gate, name=gate.name.replace("_X1", "_XP5"), drive=1 / 2,
+                          inputs={pin: load / 2 for pin, load in gate.inputs.items()})
+        if gate.name in ("NAND2_X1", "NOR2_X1"):
+            yield replace(gate, columns=2 * gate.columns)
+    yield from _INVERTED_ADDERS
+
+
+def _area(calibration: Calibration, name: str, columns: int) -> float:
+    """Area in GE."""
+    if calibration == "generic":
+        return (columns + 1) / 3
+    return _PITCHES.get(name, columns + 2) / 6
+
+
+def generic_liberty(calibration: Calibration = "generic") -> str:
     """Return the library as Liberty text; the same bytes every time."""
     lines = [
-        "library (pnmtile_generic) {",
+        f"library (pnmtile_{calibration.replace('-', '_')}) {{",
         "  delay_model : table_lookup;",
         '  time_unit : "1ns";',
         '  voltage_unit : "1V";',
@@ -121,10 +191,11 @@ def generic_liberty() -> str:
         f'    index_2 ("{_AXIS}");',
         "  }",
     ]
-    for cell in GENERIC_CELLS:
-        lines += _combinational(cell)
+    for cell in _cells(calibration):
+        lines += _combinational(cell, _area(calibration, cell.name, cell.columns))
     for name, columns, asynchronous in _FLOPS:
-        lines += _flop(name, columns, asynchronous)
+        lines += _flop(name, _area(calibration, name, columns), asynchronous,
+                       calibration == "generic-finfet")
     return "\n".join([*lines, "}", ""])
 
 
@@ -135,7 +206,7 @@ def _table(kind: str, template: str, offset: float, slope: float) -> list[str]:
     return [f"        {kind} ({template}) {{ values ({rows}); }}"]
 
 
-def _arc(related: str, attributes: list[str], parasitic: float, drive: int) -> list[str]:
+def _arc(related: str, attributes: list[str], parasitic: float, drive: float) -> list[str]:
     """One timing arc: parasitic delay plus load over drive, whatever the input's slew.
 
     abc wants slews above 0: an edge is as long as its delay.
@@ -157,18 +228,23 @@ def _output(name: str, function: str, arcs: list[str]) -> list[str]:
             "      max_capacitance : 1000.0;", *arcs, "    }"]
 
 
-def _combinational(cell: Cell) -> list[str]:
-    sense = {True: "negative_unate", False: "positive_unate", None: "non_unate"}[cell.inverting]
-    lines = [f"  cell ({cell.name}) {{", f"    area : {cell.area:.6f};"]
-    arcs: list[str] = []
-    for name, (capacitance, parasitic) in cell.inputs.items():
-        lines += _input(name, capacitance)
-        arcs += _arc(name, [f"timing_sense : {sense}"], parasitic, cell.drive)
-    return [*lines, *_output("Y", cell.function, arcs), "  }"]
+def _combinational(cell: _Cell, area: float) -> list[str]:
+    lines = [f"  cell ({cell.name}) {{", f"    area : {area:.6f};"]
+    for pin, capacitance in cell.inputs.items():
+        lines += _input(pin, capacitance)
+    for pin, output in cell.outputs.items():
+        arcs: list[str] = []
+        for related in cell.inputs:
+            parasitic = (output.parasitics[related] if isinstance(output.parasitics, dict)
+                         else output.parasitics)
+            arcs += _arc(related, [f"timing_sense : {_SENSES[output.inverting]}"], parasitic,
+                         cell.drive)
+        lines += _output(pin, output.function, arcs)
+    return [*lines, "  }"]
 
 
-def _flop(name: str, columns: int, asynchronous: str | None) -> list[str]:
-    lines = [f"  cell ({name}) {{", f"    area : {(columns + 1) / 3:.6f};",
+def _flop(name: str, area: float, asynchronous: str | None, inverted: bool) -> list[str]:
+    lines = [f"  cell ({name}) {{", f"    area : {area:.6f};",
              "    ff (IQ, IQN) {", '      clocked_on : "CK";', '      next_state : "D";']
     arcs = _arc("CK", ["timing_type : rising_edge", "timing_sense : non_unate"], _FLOP_DELAY, 1)
     if asynchronous is not None:
@@ -176,7 +252,8 @@ def _flop(name: str, columns: int, asynchronous: str | None) -> list[str]:
     lines.append("    }")
     if asynchronous is not None:
         lines += _input("RN", 4 / 3)
-        sense = "positive_unate" if asynchronous == "clear" else "negative_unate"
+        falls = (asynchronous == "clear") != inverted
+        sense = "positive_unate" if falls else "negative_unate"
         arcs += _arc("RN", [f"timing_type : {asynchronous}", f"timing_sense : {sense}"],
                      _FLOP_DELAY, 1)
     setup = ["      timing () {", '        related_pin : "CK";',
@@ -185,4 +262,5 @@ def _flop(name: str, columns: int, asynchronous: str | None) -> list[str]:
              *_table("fall_constraint", "setup", _SETUP, 0), "      }"]
     lines += _input("CK", 1.0, ("      clock : true;",))
     lines += _input("D", 1.0, tuple(setup))
-    return [*lines, *_output("Q", "IQ", arcs), "  }"]
+    output = ("QN", "IQN") if inverted else ("Q", "IQ")
+    return [*lines, *_output(*output, arcs), "  }"]

@@ -4,15 +4,18 @@ import gzip
 import re
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from tools.adder_cells import AdderCell, adders
 from tools.boolean import truth_table
 from tools.console import UserError
-from tools.liberty_text import Group, parse_groups
+from tools.liberty_text import UNUSED_CELL, Group, parse_groups
+from tools.memory_macro import Macro, macros_of
 
-__all__ = ["Arc", "LibertyCell", "Library", "Pin", "Table", "parse_liberty", "read_liberty"]
+__all__ = ["Arc", "LibertyCell", "Library", "Pin", "Table", "parse_cells", "parse_liberty",
+           "read_liberty", "read_macros"]
 
 _TIME_PS = {"1ns": 1000.0, "100ps": 100.0, "10ps": 10.0, "1ps": 1.0}
 _UNIT_DRIVE = re.compile(r"(?:[xX]|_)1(?![0-9p])")
@@ -58,25 +61,30 @@ def _between(axis: tuple[float, ...], row: tuple[float, ...], index: int, value:
 class Arc:
     """Timing from one input pin to one output pin; ``sense`` as Liberty has it.
 
-    ``delays`` and ``slews`` are indexed by the output's edge: 0 falls, 1 rises.
+    ``delays`` and ``slews`` are indexed by the output's edge: 0 falls, 1 rises. ``clocked``: the
+    output changes at an edge of the input, as a flop's does, and does not follow it.
     """
 
     related: str
     sense: str
     delays: tuple[Table, Table]
     slews: tuple[Table, Table]
+    clocked: bool = False
 
 
 @dataclass(frozen=True)
 class Pin:
-    """A pin: direction, capacitance in fF, function (outputs) and timing."""
+    """A pin: direction, capacitance in fF, function (outputs) and timing.
+
+    ``setups`` are indexed by the pin's own edge, as delays are.
+    """
 
     name: str
     direction: str
     capacitance: float
     function: str
     arcs: tuple[Arc, ...]
-    setups: tuple[Table, ...]
+    setups: tuple[tuple[Table, ...], tuple[Table, ...]]
 
 
 @dataclass
@@ -96,18 +104,38 @@ class LibertyCell:
         return {group.name: self._owner.pin(group) for group in self._pins}
 
     @cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """The input pins in the library's order."""
+        return tuple(pin.name for pin in self._pins if pin.get("direction") == "input")
+
+    @cached_property
+    def tables(self) -> dict[str, int]:
+        """Truth tables over ``inputs`` of all outputs; empty unless all are combinational."""
+        outputs = [pin for pin in self._pins if pin.get("direction") == "output"]
+        if (self.flop or self.latch or len(self.inputs) > 6
+                or any("three_state" in pin.values for pin in outputs)):
+            return {}
+        try:
+            return {pin.name: truth_table(pin.get("function"), list(self.inputs))
+                    for pin in outputs}
+        except ValueError:
+            return {}
+
+    @property
     def function(self) -> tuple[int, int] | None:
         """Number of inputs and truth table of a cell with one combinational output, or None."""
-        if self.flop or self.latch:
-            return None
-        outputs = [pin for pin in self._pins if pin.get("direction") == "output"]
-        inputs = [pin.name for pin in self._pins if pin.get("direction") == "input"]
-        if len(outputs) != 1 or len(inputs) > 6 or "three_state" in outputs[0].values:
-            return None
-        try:
-            return len(inputs), truth_table(outputs[0].get("function"), inputs)
-        except ValueError:
-            return None
+        tables = list(self.tables.values())
+        return (len(self.inputs), tables[0]) if len(tables) == 1 else None
+
+
+def _by_drive(cell: LibertyCell | AdderCell) -> tuple[bool, float, int, str]:
+    """Drive strength 1 first, where names tell it; then the smallest."""
+    return _UNIT_DRIVE.search(cell.name) is None, cell.area, len(cell.name), cell.name
+
+
+def _find(cells: dict[str, LibertyCell], inputs: int, table: int) -> LibertyCell | None:
+    return min((cell for cell in cells.values() if cell.function == (inputs, table)),
+               default=None, key=_by_drive)
 
 
 @dataclass
@@ -115,6 +143,8 @@ class Library:
     """One or several Liberty files taken together.
 
     ``texts`` are their copies for yosys and abc; ``flop_texts`` says which of them hold flops.
+    ``technology`` says that areas are um2 and times ps. ``unused`` are the cells that match a
+    pattern of ``dont_use``; ``files`` are the names of the files.
     """
 
     name: str
@@ -124,25 +154,44 @@ class Library:
     time_ps: float
     capacitance_ff: float
     flop_texts: tuple[bool, ...] = ()
+    technology: bool = True
+    files: tuple[str, ...] = ()
+    dont_use: tuple[str, ...] = ()
+    unused: dict[str, LibertyCell] = field(default_factory=dict)
+    macros: list[Macro] = field(default_factory=list)
 
     def find(self, inputs: int, table: int) -> LibertyCell | None:
         """The cell of drive strength 1 that computes a function.
 
         Without names that say so (``X1``, ``x1``, ``_1``), the smallest cell.
         """
-        return min((cell for cell in self.cells.values() if cell.function == (inputs, table)),
-                   default=None, key=lambda cell: (
-                       _UNIT_DRIVE.search(cell.name) is None, cell.area, len(cell.name), cell.name))
+        return _find(self.cells, inputs, table)
+
+    @cached_property
+    def full_adder(self) -> AdderCell | None:
+        """The full adder of drive strength 1 (otherwise the smallest), if there is one."""
+        return min(adders(self.cells.values(), 3), default=None, key=_by_drive)
+
+    @cached_property
+    def half_adder(self) -> AdderCell | None:
+        """The half adder of drive strength 1 (otherwise the smallest), if there is one."""
+        return min(adders(self.cells.values(), 2), default=None, key=_by_drive)
 
     @cached_property
     def nand2(self) -> LibertyCell:
-        """The cell whose area is one GE."""
-        return self._needed(2, 0b0111, "two-input NAND, whose area is 1 GE")
+        """The cell whose area is one GE, also where the library's flow does not use it."""
+        return self._needed(2, 0b0111, "two-input NAND, whose area is 1 GE",
+                            {**self.unused, **self.cells})
 
     @cached_property
     def inverter(self) -> LibertyCell:
         """The inverter of drive strength 1: drives a unit's inputs, and four load an output."""
-        return self._needed(1, 0b01, "inverter")
+        return self._needed(1, 0b01, "inverter", self.cells)
+
+    @property
+    def driver(self) -> LibertyCell:
+        """The cell that is taken to drive each input of a design."""
+        return self.inverter
 
     @property
     def has_buffer(self) -> bool:
@@ -167,12 +216,18 @@ class Library:
         delay = arc.delays[0].at(rise, load) + arc.delays[1].at(fall, load)
         return delay / 2, (fall + rise) / 2
 
-    def _needed(self, inputs: int, table: int, what: str) -> LibertyCell:
-        cell = self.find(inputs, table)
+    def _needed(self, inputs: int, table: int, what: str, among: dict[str, LibertyCell]
+                ) -> LibertyCell:
+        cell = _find(among, inputs, table)
         if cell is None:
             raise UserError(f"Liberty library {self.name} has no {what}; give all files of the "
                             "library after --liberty")
         return cell
+
+    def add_macros(self, groups: Sequence[tuple[Group, "Library"]]) -> None:
+        """Take memory macros with the times that they have among cells of this library."""
+        for group, owner in groups:
+            self.macros += macros_of(group, owner, self.fo4[1], 4 * self.input_ff)
 
     def check(self) -> None:
         """Raise ``UserError`` unless there are a NAND2, an inverter and a flop with a clock."""
@@ -184,34 +239,35 @@ class Library:
     def pin(self, group: Group) -> Pin:
         """Make a pin with its timing from its group."""
         direction = group.get("direction")
-        arcs: dict[tuple[str, str], list[Group]] = {}
-        setups: list[Table] = []
+        arcs: dict[tuple[str, str, bool], list[Group]] = {}
+        setups: tuple[list[Table], list[Table]] = ([], [])
         for timing in group.of("timing"):
             kind = timing.get("timing_type", "combinational")
             if kind.startswith("setup"):
-                setups += [self._table(table) for table in
-                           timing.of("rise_constraint", "fall_constraint")]
+                for edge, name in enumerate(("fall_constraint", "rise_constraint")):
+                    setups[edge].extend(self._table(table) for table in timing.of(name))
             elif kind in ("combinational", "rising_edge", "falling_edge"):
                 if {"cell_rise", "cell_fall"} <= {table.kind for table in timing.groups}:
                     for related in timing.get("related_pin").split():
                         sense = timing.get("timing_sense", "non_unate")
-                        arcs.setdefault((related, sense), []).append(timing)
+                        arcs.setdefault((related, sense, kind != "combinational"),
+                                        []).append(timing)
         capacitance = max((float(group.get(name)) for name in
                            ("capacitance", "rise_capacitance", "fall_capacitance")
                            if name in group.values), default=0.0)
         return Pin(group.name, direction, capacitance * self.capacitance_ff,
                    group.get("function"), tuple(
-                       self._arc(related, sense, timings)
-                       for (related, sense), timings in arcs.items()), tuple(setups))
+                       self._arc(*kind, timings) for kind, timings in arcs.items()),
+                   (tuple(setups[0]), tuple(setups[1])))
 
-    def _arc(self, related: str, sense: str, timings: list[Group]) -> Arc:
+    def _arc(self, related: str, sense: str, clocked: bool, timings: list[Group]) -> Arc:
         """The slowest of the arcs that differ in their condition only."""
         def slowest(kind: str) -> Table:
             tables = [self._table(group) for timing in timings for group in timing.of(kind)]
             return max(tables, key=_middle)
 
         return Arc(related, sense, (slowest("cell_fall"), slowest("cell_rise")),
-                   (slowest("fall_transition"), slowest("rise_transition")))
+                   (slowest("fall_transition"), slowest("rise_transition")), clocked)
 
     def _table(self, group: Group) -> Table:
         values = tuple(value * self.time_ps for value in group.numbers("values"))
@@ -250,14 +306,14 @@ def _middle(table: Table) -> float:
     return table.values[len(table.values) // 2][len(table.loads) // 2]
 
 
-def read_liberty(files: Sequence[Path]) -> Library:
-    """Read the files of one library, plain or gzip.
+def read_liberty(files: Sequence[Path], dont_use: Sequence[str] = ()) -> Library:
+    """Read the files of one library, plain or gzip; ``dont_use`` are patterns of cell names.
 
     :Errors: ``UserError`` naming the file: unreadable, no Liberty text, units that differ between
         the files, or a library without NAND2, inverter or flip-flop.
     """
     texts = [(path.name, _read(path)) for path in files]
-    return parse_liberty(texts)
+    return parse_liberty(texts, dont_use)
 
 
 def _read(path: Path) -> str:
@@ -273,35 +329,71 @@ def _read(path: Path) -> str:
         raise UserError(f"{path}: the gzip data is damaged; unpack it again") from None
 
 
-def parse_liberty(texts: Sequence[tuple[str, str]]) -> Library:
+def parse_liberty(texts: Sequence[tuple[str, str]], dont_use: Sequence[str] = ()) -> Library:
     """Take together the Liberty texts of one library, each with the name that errors show."""
     if not texts:
         raise UserError("--liberty needs at least one Liberty file")
     library: Library | None = None
     kept: list[str] = []
     with_flops: list[bool] = []
+    macros: list[tuple[Group, Library]] = []
     for name, text in texts:
-        group, copy = parse_groups(name, text)
+        group, copy = parse_groups(name, text, dont_use)
+        if _only_macros(group):
+            macros.append((group, _part(name, group)))
+            continue
         kept.append(copy)
         units = _units(name, group)
         if library is None:
-            library = Library(group.name, {}, (), {}, *units)
+            library = Library(group.name, {}, (), {}, *units, dont_use=tuple(dont_use),
+                              files=tuple(name for name, _ in texts))
         elif units[0] != library.time_ps or units[1] != library.capacitance_ff:
             raise UserError(f"{name}: its time or capacitance unit differs from {texts[0][0]}; "
                             "--liberty takes the files of one library")
-        # Tables of a cell find the templates of their own file.
-        part = Library(group.name, {}, (), {found.name: found for found in
-                                            group.of("lu_table_template")}, *units)
+        part = _part(name, group)
         with_flops.append(False)
         for cell in group.of("cell"):
             if any(cell.of("ff", "latch")):
                 with_flops[-1] = True
             if cell.name not in library.cells:
                 library.cells[cell.name] = _cell(name, cell, part)
-    assert library is not None
+        for cell in group.of(UNUSED_CELL):
+            library.unused[cell.name] = _cell(name, cell, part)
+    if library is None:
+        raise UserError(f"{', '.join(name for name, _ in texts)}: only memory macros; give the "
+                        "files of a cell library, too")
     library.texts, library.flop_texts = tuple(kept), tuple(with_flops)
     library.check()
+    library.add_macros(macros)
     return library
+
+
+def read_macros(files: Sequence[Path], library: Library) -> None:
+    """Add the memory macros of some files to a library; ``UserError`` when one holds cells."""
+    for path in files:
+        group, _ = parse_groups(path.name, _read(path))
+        if not _only_macros(group):
+            raise UserError(f"{path}: holds cells; beside --pdk, --liberty takes files of memory "
+                            "macros (cells with a memory group) only")
+        library.add_macros([(group, _part(path.name, group))])
+
+
+def parse_cells(name: str, text: str) -> dict[str, LibertyCell]:
+    """The cells of a Liberty text that is no whole library, such as models of memories."""
+    group, _ = parse_groups(name, text)
+    part = _part(name, group)
+    return {cell.name: _cell(name, cell, part) for cell in group.of("cell")}
+
+
+def _part(file: str, group: Group) -> Library:
+    """One file by itself: tables of its cells find the templates and units of their own file."""
+    return Library(group.name, {}, (), {found.name: found for found in
+                                        group.of("lu_table_template")}, *_units(file, group))
+
+
+def _only_macros(library: Group) -> bool:
+    cells = list(library.of("cell"))
+    return bool(cells) and all(any(cell.of("memory")) for cell in cells)
 
 
 def _cell(file: str, group: Group, owner: Library) -> LibertyCell:

