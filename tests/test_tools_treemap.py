@@ -42,7 +42,8 @@ def boxes(text):
     space = {"svg": "http://www.w3.org/2000/svg"}
     return [(rect.findtext("svg:title", namespaces=space),
              *(float(rect.get(name)) for name in ("x", "y", "width", "height")))
-            for rect in root.findall("svg:rect", space) if rect.find("svg:title", space) is not None]
+            for rect in root.findall("svg:rect", space)
+            if rect.find("svg:title", space) is not None]
 
 
 def test_areas_are_in_proportion():

@@ -80,6 +80,8 @@ def yosys_script(source: str, top: str, library: Library, effort: Effort,
         "abc -genlib library.genlib -script convert.abc", "design -reset",
         f"{read} {source}", f"hierarchy -check -top {top}",
         *recipe,
+        # Flops keep the names of their registers, also those that give the complement.
+        "rename -wire",
         f"dfflibmap {flops}", "opt -fast",
         "abc -genlib library.genlib -script map.abc", "opt_clean", "check",
         "write_json netlist.json", "write_verilog -noattr netlist.v", "",
