@@ -153,7 +153,7 @@ def test_report_is_written_and_the_same_every_time(results, tmp_path):
                        tmp_path / "out")
     assert again == report
     assert sorted(path.name for path in folder.iterdir()) == [
-        "netlist.v", "synthesis.json", "synthesis.txt"]
+        "netlist.v", "synthesis.json", "synthesis.txt", "treemap.svg"]
     for path in folder.iterdir():
         assert path.read_bytes() == (tmp_path / "out" / path.name).read_bytes(), path.name
     data = json.loads((folder / "synthesis.json").read_text())
@@ -199,6 +199,22 @@ def test_users_library_gives_um2_and_ps(results, tmp_path):
     assert slow.value == pytest.approx(1000 * embedded.slowest.delay.value, rel=0.1)
     assert report.to_dict()["clock"]["met"] is True
     assert embedded.to_dict()["clock"]["met"] is None
+
+
+def test_memories_as_flops_are_flops(results, tmp_path):
+    report = synthesise(write_design(tmp_path / "4.il", 4), "top", None, 1000.0, tmp_path,
+                        memories="flops")
+    estimated = results[4][0]
+    assert (report.memories, report.memory_choice) == ((), "flops")
+    assert report.total.total_memory_ge == 0
+    store = row(report, "top.store")
+    # Every bit, the output register and the read port's selection.
+    assert WORDS * WIDTH < store.total_flops <= WORDS * WIDTH + 2 * WIDTH
+    assert store.total_ge > WORDS * WIDTH * 17 / 3
+    assert row(report, "top.dot_0").total_ge == pytest.approx(
+        row(estimated, "top.dot_0").total_ge, rel=0.01)
+    # The read word is selected in front of the register.
+    assert store.delay.value > 5
 
 
 def cell(kind, **nets):

