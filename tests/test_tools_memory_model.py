@@ -143,14 +143,19 @@ def memory_cell(clocked):
     }
 
 
-def paths_through(clocked):
-    modules = {"top": {
+def memory_design(clocked):
+    """Two flops, a memory that they address and write, and a flop that takes its first bit."""
+    return {"top": {
         "ports": {"clk": {"direction": "input", "bits": [2]}}, "netnames": {},
         "cells": {
             "m": memory_cell(clocked),
             **{f"a{bit}": {"type": "DFF_X1", "connections": {"CK": [2], "D": [13], "Q": [bit]}}
                for bit in (10, 11)},
             "end": {"type": "DFF_X1", "connections": {"CK": [2], "D": [12], "Q": [14]}}}}}
+
+
+def paths_through(clocked):
+    modules = memory_design(clocked)
     cells = library()
     times = MemoryTiming(3000.0, 7000.0, 500.0, 250.0, 100.0, 1.0)
     replaced, memories, text = with_memory_cells(modules, {("top", "m"): times})

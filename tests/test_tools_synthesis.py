@@ -153,7 +153,7 @@ def test_report_is_written_and_the_same_every_time(results, tmp_path):
                        tmp_path / "out")
     assert again == report
     assert sorted(path.name for path in folder.iterdir()) == [
-        "netlist.v", "synthesis.json", "synthesis.txt", "treemap.svg"]
+        "constraints.sdc", "netlist.v", "synthesis.json", "synthesis.txt", "treemap.svg"]
     for path in folder.iterdir():
         assert path.read_bytes() == (tmp_path / "out" / path.name).read_bytes(), path.name
     data = json.loads((folder / "synthesis.json").read_text())
