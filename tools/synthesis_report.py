@@ -241,19 +241,24 @@ def render_timing(report: TimingReport) -> "Table":
     """Timing of the whole design as a table for people: path groups, then the critical path."""
     from rich.table import Table
 
-    table = Table(title=f"timing by {report.engine}", caption=report.verdict())
+    table = Table(title=f"timing by {report.engine}")
     table.add_column("path")
-    for name in ("ends", "failing", report.unit, "FO4", "slack ps"):
+    timed = report.met is not None
+    for name in ("ends", *(["failing", "ps"] if timed else []), "FO4",
+                 *(["slack ps"] if timed else [])):
         table.add_column(name, justify="right")
+
+    def add(what: str, ends: str, failing: str, length: float, fo4: float, slack: str) -> None:
+        table.add_row(what, ends, *([failing, f"{length:,.1f}"] if timed else []), f"{fo4:,.1f}",
+                      *([slack] if timed else []))
+
     for group in report.groups:
-        slack = "-" if group.slack is None else f"{group.slack:,.1f}"
-        table.add_row(f"{group.group}: {group.start} to {group.end}", f"{group.endpoints:,}",
-                      f"{group.failing:,}" if group.slack is not None else "-",
-                      f"{group.length:,.1f}", f"{group.fo4:,.1f}", slack)
+        add(f"{group.group}: {group.start} to {group.end}", f"{group.endpoints:,}",
+            f"{group.failing:,}", group.length, group.fo4,
+            "" if group.slack is None else f"{group.slack:,.1f}")
     table.add_section()
     for segment in report.critical.segments:
-        table.add_row(f"  {segment.unit}, {segment.cells} cells", "", "", f"{segment.delay:,.1f}",
-                      f"{segment.fo4:,.1f}", "")
+        add(f"  {segment.unit}, {segment.cells} cells", "", "", segment.delay, segment.fo4, "")
     return table
 
 
@@ -269,5 +274,8 @@ def text_report(report: SynthesisReport) -> str:
     console.print(render(report))
     if not isinstance(report.timing, str):
         console.print(render_timing(report.timing))
+        console.print(report.timing.verdict(), highlight=False)
+    else:
+        console.print(f"not timed: {report.timing}", highlight=False)
     lines = [line.rstrip() for line in text.getvalue().splitlines()]
     return "\n".join([*lines, "", "Not modelled:", *(f"- {what}" for what in NOT_MODELLED), ""])
