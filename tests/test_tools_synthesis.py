@@ -13,8 +13,10 @@ from amaranth.back import rtlil
 from amaranth.hdl import Elaboratable, Module, Signal
 from amaranth.lib.memory import Memory
 
+from tests.test_tools_memory_model import MACRO
 from tools.console import UserError
 from tools.generic_library import generic_liberty
+from tools.liberty import parse_liberty
 from tools.memory_area import BIT_CELL_GE, FLOP_GE, LATCH_GE, MUX_LEG_GE
 from tools.memory_area import Memory as MemoryShape
 from tools.pdk import embedded_library
@@ -215,6 +217,19 @@ def test_memories_as_flops_are_flops(results, tmp_path):
         row(estimated, "top.dot_0").total_ge, rel=0.01)
     # The read word is selected in front of the register.
     assert store.delay.value > 5
+
+
+def test_memories_as_macros_have_um2_and_their_times(tmp_path):
+    library = parse_liberty([("generic", generic_liberty()), ("srams.lib", MACRO)])
+    report = synthesise(write_design(tmp_path / "4.il", 4), "top", library, 1000.0, tmp_path,
+                        memories="macro")
+    (memory,) = report.memories
+    assert (memory.choice, memory.origin, memory.um2) == ("1 x sram_256x64", "library", 5000.0)
+    assert memory.access == pytest.approx(303.0)
+    data = report.to_dict()
+    assert data["memory_choice"] == "macro"
+    assert data["area"]["memory_um2"] == {"value": 5000.0, "unit": "um2", "origin": "library"}
+    assert report.total.total_memory_ge == 5000.0
 
 
 def cell(kind, **nets):
