@@ -54,8 +54,8 @@ def test_estimates_are_those_of_the_documentation():
     assert tiny.times.access_ps == pytest.approx(6e3, rel=1e-5)
     found = choose(SMALL, "u.m", library(), True)  # No macro is made so small.
     assert (found.what, found.macro) == ("latches, estimate", None)
-    assert found.times.flow_ps == pytest.approx(4e3, rel=1e-5)
-    assert found.times.read_setup_ps == pytest.approx(5e3, rel=1e-5)
+    assert found.times.flow_ps == pytest.approx(8e3, rel=1e-5)
+    assert found.times.read_setup_ps == pytest.approx(9e3, rel=1e-5)
 
 
 def test_a_macro_is_read_with_its_ports_area_and_times():

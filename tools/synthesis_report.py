@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from tools.memory_area import BIT_CELL_GE, PERIPHERY_FACTOR
+from tools.memory_area import BIT_CELL_GE, PERIPHERY_FACTOR, MemoryUse
 from tools.recipe import Effort
 from tools.timing_report import TimingReport
 
@@ -16,6 +16,9 @@ __all__ = ["MemoryArea", "SynthesisReport", "TABLE_WIDTH", "UnitArea", "UnitDela
 
 _DELAY_WHAT = ("register to register or port within one unit, no wires; computed from the "
                "library's tables on the netlist that abc mapped")
+_MEMORY: dict[MemoryUse, str] = {
+    "estimate": "an estimate from the literature", "flops": "flops and selectors, synthesised",
+    "macro": "macros of the library, and an estimate from the literature where too small for one"}
 NOT_MODELLED = (
     "wires, placement, clock tree, scan, power grid and cell utilisation",
     "clock skew, jitter, variation on a chip, hold times",
@@ -112,7 +115,7 @@ class SynthesisReport:
     fo4_ps: float | None
     clock_mhz: float
     effort: Effort
-    memory_choice: str
+    memory_choice: MemoryUse
     tools: dict[str, str]
     recipe: tuple[str, ...]
     units: tuple[UnitArea, ...]
@@ -213,12 +216,13 @@ def render(report: SynthesisReport) -> "Table":
     from rich.table import Table
 
     total = report.total
-    title = (f"{report.top}: {total.total_ge:,.0f} GE of logic, {total.total_memory_bits:,} bits "
-             f"of memory (about {total.total_memory_ge:,.0f} GE)")
+    memory = ("memories among it as flops" if report.memory_choice == "flops" else
+              f"{total.total_memory_bits:,} bits of memory (about {total.total_memory_ge:,.0f} GE)")
+    title = f"{report.top}: {total.total_ge:,.0f} GE of logic, {memory}"
     unit = total.delay.unit
-    table = Table(title=title, caption=f"Library {report.library}, effort "
-                  f"{report.effort}. Logic and delay: synthesised; memory: an estimate from the "
-                  f"literature. Delay: {_DELAY_WHAT}.")
+    table = Table(title=title, caption=f"Library {report.library}, effort {report.effort}. Logic "
+                  f"and delay: synthesised; memory: {_MEMORY[report.memory_choice]}. Delay: "
+                  f"{_DELAY_WHAT}.")
     table.add_column("unit", no_wrap=True)
     columns = ["n", "cells", "flops", "own GE", "total GE"]
     columns += ["total um2"] if report.technology else []
