@@ -131,6 +131,13 @@ class TimingReport:
         slack = self.critical.slack
         return None if slack is None else slack >= 0
 
+    @property
+    def highest_mhz(self) -> float | None:
+        """The highest clock that all paths allow; None without a technology."""
+        if self.critical.slack is None or self.shortest_period <= 0:
+            return None
+        return round(1e6 / self.shortest_period, 2)
+
     def verdict(self) -> str:
         """Whether the clock is met, by how much not, and where, in a sentence."""
         path = self.critical
@@ -139,7 +146,7 @@ class TimingReport:
             return (f"the longest path, {way}, asks for a period of {self.shortest_period:.1f} "
                     "FO4; the library has no technology, so no clock is compared with it")
         clock = f"{1e6 / self.period_ps:.6g} MHz ({self.period_ps:.6g} ps)"
-        highest = f"{1e6 / self.shortest_period:.1f} MHz is the highest clock"
+        highest = f"{self.highest_mhz or 0:.1f} MHz is the highest clock"
         if path.slack >= 0:
             return f"the clock of {clock} is met with {path.slack:.1f} ps to spare; {highest}"
         return (f"the clock of {clock} is missed by {-path.slack:.1f} ps at {self.failing} of "
@@ -149,8 +156,9 @@ class TimingReport:
         """The report as JSON data."""
         timed = self.critical.slack is not None
         origin = "synthesised"
-        highest = ({"value": round(1e6 / self.shortest_period, 2)} if timed else
-                   {"value": None, "reason": "the embedded library has no technology"})
+        highest: dict[str, Any] = {"value": self.highest_mhz}
+        if highest["value"] is None:
+            highest["reason"] = "the embedded library has no technology"
         return {
             "engine": self.engine, "unit": self.unit, "origin": origin,
             "external_share_of_period": float(EXTERNAL_SHARE),
