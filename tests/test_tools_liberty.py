@@ -18,9 +18,23 @@ NANGATE45_UM2 = {
     "NAND4_X1": 1.33, "NOR2_X1": 0.798, "NOR3_X1": 1.064, "NOR4_X1": 1.33, "AND2_X1": 1.064,
     "AND3_X1": 1.33, "AND4_X1": 1.596, "OR2_X1": 1.064, "OR3_X1": 1.33, "OR4_X1": 1.596,
     "AOI21_X1": 1.064, "OAI21_X1": 1.064, "AOI22_X1": 1.33, "OAI22_X1": 1.33,
-    "AOI211_X1": 1.33, "OAI211_X1": 1.33, "XOR2_X1": 1.596, "XNOR2_X1": 1.596,
+    "AOI211_X1": 1.33, "OAI211_X1": 1.33,
+    "AOI221_X1": 1.596, "OAI221_X1": 1.596, "XOR2_X1": 1.596, "XNOR2_X1": 1.596,
     "MUX2_X1": 1.862, "FA_X1": 4.256, "HA_X1": 2.66,
     "DFF_X1": 4.522, "DFFR_X1": 5.32, "DFFS_X1": 5.32,
+}
+
+# And of ASAP7 (7.5 tracks), of the cells that its flow uses: NAND2x1 has 0.08748 um2.
+ASAP7_UM2 = {
+    "INV_X1": 0.04374, "INV_X2": 0.05832, "INV_X4": 0.08748, "INV_X8": 0.1458, "BUF_X2": 0.0729,
+    "BUF_X4": 0.10206, "BUF_X8": 0.17496, "NAND2_X1": 0.08748, "NAND3_X1": 0.16038,
+    "NOR2_X1": 0.08748, "NOR3_X1": 0.16038, "AND2_X1": 0.08748, "AND3_X1": 0.08748,
+    "AND4_X1": 0.10206, "OR2_X1": 0.08748, "OR3_X1": 0.08748, "OR4_X1": 0.10206,
+    "AOI21_X1": 0.11664, "OAI21_X1": 0.11664, "AOI22_X1": 0.1458, "OAI22_X1": 0.1458,
+    "AOI211_X1": 0.17496, "AO21_X1": 0.08748, "OA21_X1": 0.10206, "AO22_X1": 0.13122,
+    "OA22_X1": 0.1458, "OA211_X1": 0.11664, "MAJ_X1": 0.13122, "XOR2_X1": 0.16038,
+    "XNOR2_X1": 0.16038, "FA_X1": 0.20412, "HA_X1": 0.13122, "DFF_X1": 0.2916, "DFFR_X1": 0.37908,
+    "DFFS_X1": 0.37908,
 }
 
 SMALL = """
@@ -202,11 +216,50 @@ def test_names_a_file_that_cannot_be_read(tmp_path: Path):
         read_liberty([missing])
     assert str(error.value) == (f"{missing}: No such file or directory; "
                                 "--liberty takes Liberty files (.lib, .lib.gz)")
-    damaged = tmp_path / "damaged.lib.gz"
-    damaged.write_bytes(gzip.compress(SMALL.encode())[:100])
     with pytest.raises(UserError) as error:
-        read_liberty([damaged])
-    assert str(error.value) == f"{damaged}: the gzip data is damaged; unpack it again"
+        read_liberty([tmp_path])
+    assert str(error.value) == (f"{tmp_path}: Is a directory; "
+                                "--liberty takes Liberty files (.lib, .lib.gz)")
+
+
+@pytest.mark.parametrize("cut", [slice(0, 100), slice(0, -8), slice(0, -1)])
+def test_names_a_file_whose_gzip_data_is_damaged(tmp_path: Path, cut: slice):
+    damaged = tmp_path / "damaged.lib.gz"
+    data = gzip.compress(SMALL.encode())
+    for content in (data[cut], data[:-8] + bytes(8)):
+        damaged.write_bytes(content)
+        with pytest.raises(UserError) as error:
+            read_liberty([damaged])
+        assert str(error.value) == f"{damaged}: the gzip data is damaged; get the file again"
+
+
+def test_a_file_that_is_no_text_is_no_liberty(tmp_path: Path):
+    program = tmp_path / "program"
+    program.write_bytes(b"\x7fELF\x02\x01\x01\x00\xff\xfe")
+    with pytest.raises(UserError, match=r"^program is no Liberty file: it must begin with "
+                                        r"'library \(', not with '\\x7fELF"):
+        read_liberty([program])
+
+
+def test_finfet_areas_are_those_of_asap7_within_a_hundredth():
+    library = parse_liberty([("generic", generic_liberty("generic-finfet"))])
+    assert set(library.cells) == set(ASAP7_UM2)
+    assert library.nand2.area == 1.0
+    for name, cell in library.cells.items():
+        assert cell.area == pytest.approx(ASAP7_UM2[name] / 0.08748, rel=0.01), name
+
+
+@pytest.mark.parametrize("patterns", [("nand_*", "!*_big"), ("nand_bigger",)])
+def test_patterns_say_which_cells_are_not_used(patterns):
+    library = parse_liberty([("small.lib", SMALL)], patterns)
+    assert list(library.cells) == ["inv", "nand_big", "flop"]
+    assert list(library.unused) == ["nand_bigger"]
+    assert "nand_bigger" not in library.texts[0] and "nand_big" in library.texts[0]
+
+
+def test_patterns_that_leave_no_inverter_are_refused():
+    with pytest.raises(UserError, match="^Liberty library small has no inverter; "):
+        parse_liberty([("small.lib", SMALL)], ("inv",))
 
 
 @pytest.mark.parametrize(("expression", "table"), [

@@ -9,7 +9,8 @@ import pytest
 
 from spec.load import load_tile
 from tests.conftest import DESCRIPTIONS
-from tools.cli import HELD, WRONG_INPUT, run_command
+from tools.cli import HELD, NOT_HELD, WRONG_INPUT, run_command
+from tools.generic_library import generic_liberty
 
 SMALLEST = DESCRIPTIONS[2]
 
@@ -72,6 +73,43 @@ def test_people_read_a_table(result: dict[str, Any]) -> None:
     assert re.search(r"│\s+dot_array\s+│", result["said"])
     report = Path(re.findall(r"^report: (.*)$", result["said"], re.MULTILINE)[0])
     assert json.loads(report.read_text())["area"] == result["area"]
+
+
+@pytest.mark.slow
+def test_a_clock_that_is_missed_ends_with_exit_code_1(
+        result: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    # The embedded library as if it had a technology: 1 FO4 is 1 ns.
+    (tmp_path / "slow.lib").write_text(generic_liberty())
+    monkeypatch.setenv("PNMTILE_BUILD", str(tmp_path))
+    assert run_command(["synth", str(SMALLEST), "--liberty", str(tmp_path / "slow.lib"),
+                        "--json"]) == NOT_HELD
+    said = capsys.readouterr()
+    answer = json.loads(said.out)
+    timing = answer["timing"]
+    assert answer["held"] is timing["met"] is answer["clock"]["met"] is False
+    worst = timing["critical_path"]
+    assert worst["slack"] == min(group["slack"] for group in timing["groups"]) < 0
+    assert timing["verdict"] in said.err
+    assert f"is missed by {-worst['slack']:.1f} ps at " in timing["verdict"]
+    assert worst["start"] in timing["verdict"] and worst["end"] in timing["verdict"]
+    # Where the embedded library has FO4, this one has as many nanoseconds.
+    assert 1000 * result["timing"]["critical_path"]["length"] == pytest.approx(
+        worst["length"], rel=0.2)
+    assert {unit["unit"] for unit in timing["units"]} <= {unit["path"] for unit in answer["units"]}
+
+
+@pytest.mark.slow
+def test_the_embedded_library_is_timed_without_a_verdict(result: dict[str, Any]) -> None:
+    timing = result["timing"]
+    assert result["held"] is True and result["clock"]["met"] is None
+    assert timing["engine"] == "pnmtile's own analysis" and timing["unit"] == "FO4"
+    assert {group["group"] for group in timing["groups"]} <= {
+        "in2out", "in2reg", "reg2out", "reg2reg"}
+    # No path of the whole is shorter than the longest inside one of its units.
+    assert timing["critical_path"]["length"] >= result["delay"]["value"] * 0.9
+    assert sum(segment["delay"] for segment in timing["critical_path"]["segments"]) <= (
+        timing["critical_path"]["length"] + 0.1)
 
 
 @pytest.mark.parametrize(("liberty", "message"), [

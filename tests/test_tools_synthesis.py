@@ -13,8 +13,10 @@ from amaranth.back import rtlil
 from amaranth.hdl import Elaboratable, Module, Signal
 from amaranth.lib.memory import Memory
 
+from tests.test_tools_memory_model import MACRO
 from tools.console import UserError
 from tools.generic_library import generic_liberty
+from tools.liberty import parse_liberty
 from tools.memory_area import BIT_CELL_GE, FLOP_GE, LATCH_GE, MUX_LEG_GE
 from tools.memory_area import Memory as MemoryShape
 from tools.pdk import embedded_library
@@ -153,7 +155,7 @@ def test_report_is_written_and_the_same_every_time(results, tmp_path):
                        tmp_path / "out")
     assert again == report
     assert sorted(path.name for path in folder.iterdir()) == [
-        "netlist.v", "synthesis.json", "synthesis.txt"]
+        "constraints.sdc", "netlist.v", "synthesis.json", "synthesis.txt", "treemap.svg"]
     for path in folder.iterdir():
         assert path.read_bytes() == (tmp_path / "out" / path.name).read_bytes(), path.name
     data = json.loads((folder / "synthesis.json").read_text())
@@ -199,6 +201,35 @@ def test_users_library_gives_um2_and_ps(results, tmp_path):
     assert slow.value == pytest.approx(1000 * embedded.slowest.delay.value, rel=0.1)
     assert report.to_dict()["clock"]["met"] is True
     assert embedded.to_dict()["clock"]["met"] is None
+
+
+def test_memories_as_flops_are_flops(results, tmp_path):
+    report = synthesise(write_design(tmp_path / "4.il", 4), "top", None, 1000.0, tmp_path,
+                        memories="flops")
+    estimated = results[4][0]
+    assert (report.memories, report.memory_choice) == ((), "flops")
+    assert report.total.total_memory_ge == 0
+    store = row(report, "top.store")
+    # Every bit, the output register and the read port's selection.
+    assert WORDS * WIDTH < store.total_flops <= WORDS * WIDTH + 2 * WIDTH
+    assert store.total_ge > WORDS * WIDTH * 17 / 3
+    assert row(report, "top.dot_0").total_ge == pytest.approx(
+        row(estimated, "top.dot_0").total_ge, rel=0.01)
+    # The read word is selected in front of the register.
+    assert store.delay.value > 5
+
+
+def test_memories_as_macros_have_um2_and_their_times(tmp_path):
+    library = parse_liberty([("generic", generic_liberty()), ("srams.lib", MACRO)])
+    report = synthesise(write_design(tmp_path / "4.il", 4), "top", library, 1000.0, tmp_path,
+                        memories="macro")
+    (memory,) = report.memories
+    assert (memory.choice, memory.origin, memory.um2) == ("1 x sram_256x64", "library", 5000.0)
+    assert memory.access == pytest.approx(303.0)
+    data = report.to_dict()
+    assert data["memory_choice"] == "macro"
+    assert data["area"]["memory_um2"] == {"value": 5000.0, "unit": "um2", "origin": "library"}
+    assert report.total.total_memory_ge == 5000.0
 
 
 def cell(kind, **nets):

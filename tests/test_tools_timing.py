@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_tools_memory_model import memory_design
 from tools.console import UserError
 from tools.constraints import render_constraints
+from tools.design_timing import OWN_ENGINE, design_timing
 from tools.generic_library import generic_liberty
 from tools.liberty import parse_liberty
+from tools.memory_model import MemoryTiming, with_memory_cells
 from tools.netlist import flatten
 from tools.sta import StaPath, opensta, parse_answer
-from tools.timing_report import OWN_ENGINE, design_timing
 
 TAU = 200.0  # ps on the embedded library's paper: 1 FO4 is 1 ns and 5 tau.
 # Inputs have the slew of an edge that drives four inverters; delays do not depend on it.
@@ -68,7 +70,7 @@ IN2REG, IN2OUT, REG2OUT = IN + 5, IN + 1 + 4, 6 + 4
 
 
 def test_paths_cross_unit_boundaries_and_are_the_hand_sums(monkeypatch):
-    monkeypatch.setattr("tools.timing_report.opensta", lambda: None)
+    monkeypatch.setattr("tools.design_timing.opensta", lambda: None)
     report = timed(100.0, True)
     assert report.engine == OWN_ENGINE
     lengths = {group.group: group.length for group in report.groups}
@@ -88,7 +90,7 @@ def test_paths_cross_unit_boundaries_and_are_the_hand_sums(monkeypatch):
 
 
 def test_a_missed_clock_says_by_how_much_and_where(monkeypatch):
-    monkeypatch.setattr("tools.timing_report.opensta", lambda: None)
+    monkeypatch.setattr("tools.design_timing.opensta", lambda: None)
     assert timed(100.0, True).met is True
     report = timed(400.0, True)
     assert (report.met, report.failing, report.endpoints) == (False, 1, 4)
@@ -106,7 +108,7 @@ def test_opensta_finds_the_same_paths(tmp_path, monkeypatch):
         pytest.skip("OpenSTA (sta) is not installed")
     found = timed(400.0, True, tmp_path)
     assert re.match(r"OpenSTA \d", found.engine)
-    monkeypatch.setattr("tools.timing_report.opensta", lambda: None)
+    monkeypatch.setattr("tools.design_timing.opensta", lambda: None)
     own = timed(400.0, True)
     assert [group.group for group in found.groups] == [group.group for group in own.groups]
     for theirs, ours in zip((*found.groups, *found.units), (*own.groups, *own.units),
@@ -118,6 +120,36 @@ def test_opensta_finds_the_same_paths(tmp_path, monkeypatch):
     assert [(one.unit, one.cells) for one in found.critical.segments] == [
         (one.unit, one.cells) for one in own.critical.segments]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_opensta_times_memories_the_same(tmp_path, monkeypatch):
+    if opensta() is None:
+        pytest.skip("OpenSTA (sta) is not installed")
+    cells = library()
+    for clocked in (True, False):
+        modules = memory_design(clocked)
+        times = MemoryTiming(3000.0, 7000.0, 500.0, 250.0, 100.0, 1.0)
+        replaced, memories, text = with_memory_cells(modules, {("top", "m"): times})
+        monkeypatch.setattr("tools.design_timing.opensta", opensta)
+        found = design_timing(replaced, "top", cells, memories, text, 100.0, tmp_path)
+        assert found.engine.startswith("OpenSTA")
+        monkeypatch.setattr("tools.design_timing.opensta", lambda: None)
+        own = design_timing(replaced, "top", cells, memories, text, 100.0, tmp_path)
+        assert found.endpoints == own.endpoints
+        assert found.shortest_period == pytest.approx(own.shortest_period, rel=0.01)
+        assert found.critical.length == pytest.approx(own.critical.length, rel=0.01)
+        assert found.critical.end == own.critical.end == "top.end"
+
+
+def test_without_a_working_opensta_the_engine_says_so(tmp_path, monkeypatch):
+    program = tmp_path / "sta"
+    program.write_text("#!/bin/sh\necho Error: out of licences\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("tools.design_timing.opensta", lambda: (str(program), "9.9"))
+    report = timed(100.0, True, tmp_path)
+    assert report.engine == (f"{OWN_ENGINE}, as OpenSTA could not time the netlist; its words: "
+                             "Error: out of licences")
+    assert report.met is True
 
 
 ANSWER = """\

@@ -6,17 +6,16 @@ docs/area.md explains them.
 
 - Area, planar: a cell is as wide as its transistor columns (a p and an n transistor over each
   other) plus one column to the neighbour; NAND2, three columns, is 1 GE.
-- Area, FinFET: a cell is as wide as its columns plus two gate pitches, half a dummy gate on either
-  side and its spacing; 1 GE is a NAND2 of two fingers, six pitches. Where cells differ from the
-  rule, ``_PITCHES`` has them. Most gates are drawn at half an inverter's drive (``XP5``).
+- Area, FinFET: a cell is as wide as its transistor fingers plus two gate pitches; a stack of n
+  transistors has n fingers each, so that all gates have an inverter's drive. 1 GE is a NAND2, six
+  pitches. ``_PITCHES`` has the widths that ASAP7's cells have, breaks in their diffusion included.
 - Delay: logical effort (Sutherland, Sproull, Harris, "Logical Effort", 1999). The unit ``tau`` is
   the delay of an inverter that drives an identical one, parasitics left out; a fan-out-of-4
   inverter takes 4 + 1 = 5 tau, and this is 1 FO4. On paper 1 FO4 is 1 ns and the inverter's input
   is 1 fF, so that tools which know only Liberty print FO4.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 __all__ = ["Calibration", "generic_liberty"]
@@ -40,7 +39,6 @@ class _Cell:
     """A combinational cell of so many transistor columns.
 
     Inputs have their capacitance in those of an inverter; ``drive`` is over an inverter's.
-    ``stages`` says that the last stage is an inverter of full drive.
     """
 
     name: str
@@ -48,15 +46,13 @@ class _Cell:
     inputs: dict[str, float]
     outputs: dict[str, _Output]
     drive: float = 1
-    stages: bool = False
 
 
 def _gate(name: str, columns: int, function: str, inputs: dict[str, tuple[float, float]],
           drive: float = 1, inverting: bool | None = True) -> _Cell:
     return _Cell(name, columns, {pin: effort for pin, (effort, _) in inputs.items()},
                  {"Y": _Output(function, inverting, {pin: parasitic for pin, (_, parasitic)
-                                                     in inputs.items()})},
-                 drive, inverting is False)
+                                                     in inputs.items()})}, drive)
 
 
 def _same(names: str, effort: float, parasitic: float) -> dict[str, tuple[float, float]]:
@@ -99,6 +95,10 @@ _GATES: tuple[_Cell, ...] = (
          {**_same("AB", 8 / 3, 10 / 3), **_same("CD", 7 / 3, 10 / 3)}),
     _gate("OAI211_X1", 4, "!((A | B) & C & D)",
          {**_same("AB", 7 / 3, 11 / 3), **_same("CD", 5 / 3, 11 / 3)}),
+    _gate("AOI221_X1", 5, "!((A & B) | (C & D) | E)",
+          {**_same("ABCD", 8 / 3, 11 / 3), "E": (7 / 3, 11 / 3)}),
+    _gate("OAI221_X1", 5, "!((A | B) & (C | D) & E)",
+          {**_same("ABCD", 7 / 3, 13 / 3), "E": (5 / 3, 13 / 3)}),
     _gate("XOR2_X1", 5, "A ^ B", _same("AB", 11 / 3, (5 / 3 + 2) + 7 / 3), inverting=None),
     _gate("XNOR2_X1", 5, "!(A ^ B)", _same("AB", 10 / 3, (4 / 3 + 2) + 8 / 3), inverting=None),
     _gate("MUX2_X1", 6, "(S & B) | (!S & A)",
@@ -115,12 +115,26 @@ _ADDERS = (
     _Cell("HA_X1", 9, {"A": 4 / 3 + 11 / 3, "B": 4 / 3 + 11 / 3}, {
         "CO": _Output("A & B", False, 4), "S": _Output("A ^ B", None, 6)}),
 )
-# The same without the inverters behind them, as FinFET libraries have them: half drive.
+# Gates of the FinFET calibration, where AND-OR gates with an inverter behind them are smaller than
+# those without, which need more fingers.
+_AND_ORS = (
+    _gate("AO21_X1", 4, "(A & B) | C", {**_same("AB", 6 / 3, 7 / 3 + 2), "C": (5 / 3, 7 / 3 + 2)},
+          inverting=False),
+    _gate("OA21_X1", 4, "(A | B) & C", {**_same("AB", 6 / 3, 8 / 3 + 2), "C": (4 / 3, 8 / 3 + 2)},
+          inverting=False),
+    _gate("AO22_X1", 5, "(A & B) | (C & D)", _same("ABCD", 6 / 3, 12 / 3 + 2), inverting=False),
+    _gate("OA22_X1", 5, "(A | B) & (C | D)", _same("ABCD", 6 / 3, 12 / 3 + 2), inverting=False),
+    _gate("OA211_X1", 5, "(A | B) & C & D",
+          {**_same("AB", 7 / 3, 11 / 3 + 2), **_same("CD", 5 / 3, 11 / 3 + 2)}, inverting=False),
+    _gate("MAJ_X1", 6, "(A & B) | (C & (A | B))",
+          {**_same("AB", 12 / 3, 12 / 3 + 2), "C": (6 / 3, 12 / 3 + 2)}, inverting=False),
+)
+# Adders without the inverters behind them, as FinFET libraries have them: half drive.
 _INVERTED_ADDERS = (
-    _Cell("FA_XP5", 12, {"A": 4, "B": 4, "CI": 3}, {
+    _Cell("FA_X1", 12, {"A": 4, "B": 4, "CI": 3}, {
         "CON": _Output("!((A & B) | (CI & (A | B)))", True, (2 + 1) * 2),
         "SN": _Output("!(A ^ B ^ CI)", None, (2 + 1) * 2 + 2 * 2)}, 1 / 2),
-    _Cell("HA_XP5", 7, {"A": (4 / 3 + 10 / 3) / 2, "B": (4 / 3 + 10 / 3) / 2}, {
+    _Cell("HA_X1", 7, {"A": (4 / 3 + 10 / 3) / 2, "B": (4 / 3 + 10 / 3) / 2}, {
         "CON": _Output("!(A & B)", True, 2), "SN": _Output("!(A ^ B)", None, 6)}, 1 / 2),
 )
 # Flops: 32 transistors (two latches, clock and output inverters), 36 with an asynchronous input;
@@ -129,10 +143,16 @@ _INVERTED_ADDERS = (
 _FLOPS = (("DFF_X1", 16, None), ("DFFR_X1", 19, "clear"), ("DFFS_X1", 19, "preset"))
 _FLOP_DELAY = 2 * TAU_PER_FO4 - 4
 _SETUP = 1 * TAU_PER_FO4
-# Gate pitches of FinFET cells that are wider than the rule has them: outputs of two fingers, pass
-# gates and latches with breaks in their diffusion.
-_PITCHES = {"AND2_X1": 6, "OR2_X1": 6, "XOR2_XP5": 9, "XNOR2_XP5": 9, "DFF_X1": 20,
-            "DFFR_X1": 23, "DFFS_X1": 23}
+# Widths of the cells of the FinFET calibration in gate pitches. Cells that ASAP7's flow does not
+# have (NAND4, NOR4, OAI211, MUX2) are not among them.
+_PITCHES = {
+    "INV_X1": 3, "INV_X2": 4, "INV_X4": 6, "INV_X8": 10, "BUF_X2": 5, "BUF_X4": 7, "BUF_X8": 12,
+    "NAND2_X1": 6, "NAND3_X1": 11, "NOR2_X1": 6, "NOR3_X1": 11, "AND2_X1": 6, "AND3_X1": 6,
+    "AND4_X1": 7, "OR2_X1": 6, "OR3_X1": 6, "OR4_X1": 7, "AOI21_X1": 8, "OAI21_X1": 8,
+    "AOI22_X1": 10, "OAI22_X1": 10, "AOI211_X1": 12, "AO21_X1": 6, "OA21_X1": 7, "AO22_X1": 9,
+    "OA22_X1": 10, "OA211_X1": 8, "MAJ_X1": 9, "XOR2_X1": 11, "XNOR2_X1": 11, "FA_X1": 14,
+    "HA_X1": 9, "DFF_X1": 20, "DFFR_X1": 26, "DFFS_X1": 26,
+}
 
 _SENSES = {True: "negative_unate", False: "positive_unate", None: "non_unate"}
 # Points of both axes of every table; abc looks at the slope before the last one.
@@ -140,27 +160,17 @@ _POINTS = (1, 4, 16, 64, 1024)
 _AXIS = ", ".join(str(point) for point in _POINTS)
 
 
-def _cells(calibration: Calibration) -> Iterator[_Cell]:
-    yield from (make(drive) for make in (_inverter, _buffer) for drive in (1, 2, 4, 8))
+def _cells(calibration: Calibration) -> list[_Cell]:
+    sizes = [make(drive) for make in (_inverter, _buffer) for drive in (1, 2, 4, 8)]
     if calibration == "generic":
-        yield from (*_GATES, *_ADDERS)
-        return
-    for gate in _GATES:
-        if gate.stages:
-            yield gate
-        elif gate.name != "MUX2_X1":  # Nothing of the kind in ASAP7.
-            yield replace(gate, name=gate.name.replace("_X1", "_XP5"), drive=1 / 2,
-                          inputs={pin: load / 2 for pin, load in gate.inputs.items()})
-        if gate.name in ("NAND2_X1", "NOR2_X1"):
-            yield replace(gate, columns=2 * gate.columns)
-    yield from _INVERTED_ADDERS
+        return [*sizes, *_GATES, *_ADDERS]
+    return [cell for cell in (*sizes, *_GATES, *_AND_ORS, *_INVERTED_ADDERS)
+            if cell.name in _PITCHES]
 
 
 def _area(calibration: Calibration, name: str, columns: int) -> float:
     """Area in GE."""
-    if calibration == "generic":
-        return (columns + 1) / 3
-    return _PITCHES.get(name, columns + 2) / 6
+    return (columns + 1) / 3 if calibration == "generic" else _PITCHES[name] / 6
 
 
 def generic_liberty(calibration: Calibration = "generic") -> str:

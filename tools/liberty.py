@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 
 from tools.adder_cells import AdderCell, adders
-from tools.boolean import truth_table
 from tools.console import UserError
+from tools.liberty_cell import Arc, LibertyCell, Pin, Table
 from tools.liberty_text import UNUSED_CELL, Group, parse_groups
 from tools.memory_macro import Macro, macros_of
 
@@ -20,112 +20,6 @@ __all__ = ["Arc", "LibertyCell", "Library", "Pin", "Table", "parse_cells", "pars
 _TIME_PS = {"1ns": 1000.0, "100ps": 100.0, "10ps": 10.0, "1ps": 1.0}
 _UNIT_DRIVE = re.compile(r"(?:[xX]|_)1(?![0-9p])")
 _FARAD_FF = {"ff": 1.0, "pf": 1000.0}
-
-
-@dataclass(frozen=True)
-class Table:
-    """A look-up table in ps over input slew (ps, rows) and load (fF, columns)."""
-
-    slews: tuple[float, ...]
-    loads: tuple[float, ...]
-    values: tuple[tuple[float, ...], ...]
-
-    def at(self, slew: float, load: float) -> float:
-        """Interpolate bilinearly; beyond the table the outermost slope goes on."""
-        row = _interval(self.slews, slew)
-        column = _interval(self.loads, load)
-        low = _between(self.loads, self.values[row], column, load)
-        if len(self.slews) == 1:
-            return low
-        high = _between(self.loads, self.values[row + 1], column, load)
-        share = (slew - self.slews[row]) / (self.slews[row + 1] - self.slews[row])
-        return low + share * (high - low)
-
-
-def _interval(axis: tuple[float, ...], value: float) -> int:
-    last = len(axis) - 2
-    index = 0
-    while index < last and axis[index + 1] <= value:
-        index += 1
-    return index
-
-
-def _between(axis: tuple[float, ...], row: tuple[float, ...], index: int, value: float) -> float:
-    if len(axis) == 1:
-        return row[0]
-    share = (value - axis[index]) / (axis[index + 1] - axis[index])
-    return row[index] + share * (row[index + 1] - row[index])
-
-
-@dataclass(frozen=True)
-class Arc:
-    """Timing from one input pin to one output pin; ``sense`` as Liberty has it.
-
-    ``delays`` and ``slews`` are indexed by the output's edge: 0 falls, 1 rises. ``clocked``: the
-    output changes at an edge of the input, as a flop's does, and does not follow it.
-    """
-
-    related: str
-    sense: str
-    delays: tuple[Table, Table]
-    slews: tuple[Table, Table]
-    clocked: bool = False
-
-
-@dataclass(frozen=True)
-class Pin:
-    """A pin: direction, capacitance in fF, function (outputs) and timing.
-
-    ``setups`` are indexed by the pin's own edge, as delays are.
-    """
-
-    name: str
-    direction: str
-    capacitance: float
-    function: str
-    arcs: tuple[Arc, ...]
-    setups: tuple[tuple[Table, ...], tuple[Table, ...]]
-
-
-@dataclass
-class LibertyCell:
-    """A cell: area in the library's unit, pins, and whether it holds state."""
-
-    name: str
-    area: float
-    flop: bool
-    latch: bool
-    _pins: list[Group]
-    _owner: "Library"
-
-    @cached_property
-    def pins(self) -> dict[str, Pin]:
-        """The pins by name, timing included."""
-        return {group.name: self._owner.pin(group) for group in self._pins}
-
-    @cached_property
-    def inputs(self) -> tuple[str, ...]:
-        """The input pins in the library's order."""
-        return tuple(pin.name for pin in self._pins if pin.get("direction") == "input")
-
-    @cached_property
-    def tables(self) -> dict[str, int]:
-        """Truth tables over ``inputs`` of all outputs; empty unless all are combinational."""
-        outputs = [pin for pin in self._pins if pin.get("direction") == "output"]
-        if (self.flop or self.latch or len(self.inputs) > 6
-                or any("three_state" in pin.values for pin in outputs)):
-            return {}
-        try:
-            return {pin.name: truth_table(pin.get("function"), list(self.inputs))
-                    for pin in outputs}
-        except ValueError:
-            return {}
-
-    @property
-    def function(self) -> tuple[int, int] | None:
-        """Number of inputs and truth table of a cell with one combinational output, or None."""
-        tables = list(self.tables.values())
-        return (len(self.inputs), tables[0]) if len(tables) == 1 else None
 
 
 def _by_drive(cell: LibertyCell | AdderCell) -> tuple[bool, float, int, str]:
@@ -322,11 +216,11 @@ def _read(path: Path) -> str:
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
         return content.decode("utf-8", errors="replace")
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise UserError(f"{path}: the gzip data is damaged; get the file again") from None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; --liberty takes Liberty files (.lib, .lib.gz)"
                         ) from None
-    except (EOFError, zlib.error):
-        raise UserError(f"{path}: the gzip data is damaged; unpack it again") from None
 
 
 def parse_liberty(texts: Sequence[tuple[str, str]], dont_use: Sequence[str] = ()) -> Library:

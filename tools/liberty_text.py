@@ -56,7 +56,8 @@ class Group:
 def parse_groups(file: str, text: str, dont_use: Sequence[str] = ()) -> tuple[Group, str]:
     """Read one text; return its library group, and the text without what is left out.
 
-    Cells whose names match a pattern of ``dont_use`` become groups of the kind ``unused cell``.
+    Cells whose names match a pattern of ``dont_use``, but none of those that begin with "!", become
+    groups of the kind ``unused cell``.
 
     :Errors: ``UserError`` with file and line where the text is no Liberty.
     """
@@ -78,7 +79,7 @@ def parse_groups(file: str, text: str, dont_use: Sequence[str] = ()) -> tuple[Gr
                 stack[-1].groups.pop()
                 del kept[cell_begins:]
                 copied = place
-            elif group.kind == "cell" and any(fnmatchcase(group.name, one) for one in dont_use):
+            elif group.kind == "cell" and _unused(group.name, dont_use):
                 group.kind = UNUSED_CELL
                 del kept[cell_begins:]
                 copied = place
@@ -108,6 +109,11 @@ def parse_groups(file: str, text: str, dont_use: Sequence[str] = ()) -> tuple[Gr
         raise UserError(f"{file} ends inside {stack[-1].kind} ({stack[-1].name}): "
                         "the file is cut short")
     return stack[0].groups[0], "".join([*kept, text[copied:]])
+
+
+def _unused(name: str, dont_use: Sequence[str]) -> bool:
+    return (any(fnmatchcase(name, one) for one in dont_use)
+            and not any(fnmatchcase(name, one[1:]) for one in dont_use if one.startswith("!")))
 
 
 def _skip(file: str, text: str, place: int) -> int:

@@ -8,9 +8,9 @@ A macro of the library where that is asked for, otherwise an estimate. Areas are
   each doubling, up to 1 Mbit, is from B. S. Amrutur and M. A. Horowitz, "Speed and Power Scaling of
   SRAM's", IEEE J. Solid-State Circuits 35(2), 2000; the 10 FO4 are an assumption. Inputs are set
   up 2 FO4 before the clock: an assumption.
-- Latches: a word is selected in 2 FO4 and 1 more for each doubling of the words, then stands in
-  the output register that a clocked port has (2 FO4 from the clock, 1 of setup); written words are
-  set up 3 FO4 before the clock: assumptions.
+- Latches: a word is selected in 4 FO4 and 2 more for each doubling of the words, a fit to flops and
+  selectors of the embedded library, then stands in the output register that a clocked port has (2
+  FO4 from the clock, 1 of setup). Written words are set up 3 FO4 before the clock: an assumption.
 """
 
 import math
@@ -50,7 +50,7 @@ class MemoryTiming:
 def estimate(memory: Memory, fo4_ps: float, slew_ps: float, input_ff: float) -> MemoryTiming:
     """The estimate above for one memory, with the FO4 and the inverter of a library."""
     if memory.kind == "latches":
-        select = 2.0 + math.log2(max(2, memory.words))
+        select = 4.0 + 2.0 * math.log2(max(2, memory.words))
         times = (2.0, select, select + 1.0, 3.0)
     else:
         access = max(6.0, 10.0 + math.log2(memory.bits / 16384))

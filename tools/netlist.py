@@ -77,7 +77,9 @@ def _bit(name: str, place: int, bits: int) -> str:
 def _instance(cell: LibertyCell, nets: dict[str, int], local: Mapping[str, int],
               names: Mapping[int, str], unit: str, name: str) -> Instance:
     """``local`` has the nets by their numbers in the module, whose ``names`` a register takes."""
-    if cell.flop:
+    if cell.flop and not name.startswith("$") and "$_" in name:
+        name = name.partition("$_")[0]  # As yosys names a flop after its register.
+    elif cell.flop:
         held = min((local[pin.name] for pin in cell.pins.values()
                     if pin.direction == "output" and pin.name in local), default=None)
         name = names.get(held, name) if held is not None else name

@@ -2,7 +2,6 @@
 
 import os
 import tomllib
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -58,8 +57,7 @@ def pdk_files(name: str) -> tuple[Path, ...]:
                         "--liberty")
                 if all(found):
                     return tuple(one[-1] for one in found)
-    looked = ", ".join(str(root / pattern.format(versions=_VERSIONS[0])) for root in roots
-                       for pattern in (kit["files"][0][0],))
+    looked = ", ".join(str(root / kit["files"][0][0]) for root in roots)
     variable = "" if os.environ.get("PDK_ROOT") else "PDK_ROOT is not set; "
     raise UserError(f"the library {name} was not found; {variable}looked for {looked}(.gz) and "
                     f"other layouts; to get it: {kit['get']}; or give its files with --liberty")
@@ -70,17 +68,10 @@ def _matches(root: Path, pattern: str) -> list[Path]:
 
 
 def _roots() -> list[Path]:
-    return list(_given_roots())
-
-
-def _given_roots() -> Iterator[Path]:
     given = os.environ.get("PDK_ROOT")
     if given:
-        yield Path(given)
-        yield Path(given) / "flow" / "platforms"
-    else:
-        for name in _VERSIONS:
-            yield Path.home() / f".{name}"
+        return [Path(given), Path(given) / "flow" / "platforms"]
+    return [Path.home() / f".{name}" for name in _VERSIONS]
 
 
 @cache

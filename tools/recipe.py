@@ -21,7 +21,8 @@ _TO_WORDS = (
 )
 # Sums of many terms as rows of full adders, in the library's cells.
 _ADDERS = ("maccmap", "techmap -map adders.v")
-_TO_GATES = ("techmap", "opt -fast")
+# Flops keep the names of their registers, also those that give the complement.
+_TO_GATES = ("techmap", "opt -fast", "rename -wire")
 # Below this width abc makes smaller logic of a row of full adders than full-adder cells are: the
 # products of FP8 significands.
 _ADDER_WIDTH = 16

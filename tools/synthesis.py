@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.console import UserError
+from tools.design_timing import design_constraints, design_timing
 from tools.liberty import Library, read_liberty
 from tools.memory_area import MemoryUse, memory_from_cell
 from tools.memory_model import choose, with_memory_cells
@@ -19,7 +20,8 @@ from tools.pdk import embedded_library
 from tools.recipe import Effort, abc_script, write_inputs, yosys_recipe, yosys_script
 from tools.rtlil import merge_equal_modules
 from tools.synthesis_report import SynthesisReport, text_report
-from tools.timing_report import TimingReport, design_timing
+from tools.timing_report import TimingReport
+from tools.treemap import treemap
 from tools.unit_area import unit_areas
 from tools.yosys import run_yosys, yosys_version
 
@@ -31,7 +33,8 @@ def synthesise(design: Path, top: str, libraries: Library | tuple[Path, ...] | N
                effort: Effort = "area", memories: MemoryUse = "estimate") -> SynthesisReport:
     """Synthesise a design (``.il`` RTLIL, otherwise Verilog) and report its area and timing.
 
-    Writes ``synthesis.json``, ``synthesis.txt`` and the mapped ``netlist.v`` into ``out``.
+    Writes ``synthesis.json``, ``synthesis.txt``, ``treemap.svg``, ``constraints.sdc`` and the
+    mapped ``netlist.v`` into ``out``.
     ``libraries`` is a library, or the Liberty files of one, plain or gzip; None takes the embedded
     one. ``effort`` is what the netlist is mapped for, ``memories`` what stands for its memories.
     ``progress`` is told what goes on. The same input gives the same bytes.
@@ -81,7 +84,9 @@ def synthesise(design: Path, top: str, libraries: Library | tuple[Path, ...] | N
     tell("adding up area and timing the design")
     report = netlist_report(netlist, top, library, clock_mhz, effort, memories, out)
     write_files(out, {"synthesis.json": report.to_json(), "synthesis.txt": text_report(report),
-                      "netlist.v": verilog})
+                      "treemap.svg": treemap(report), "netlist.v": verilog,
+                      "constraints.sdc": design_constraints(netlist["modules"][top]["ports"], top,
+                                                            clock_mhz, library)})
     return report
 
 

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from tools.memory_area import BIT_CELL_GE, PERIPHERY_FACTOR
+from tools.memory_area import BIT_CELL_GE, PERIPHERY_FACTOR, MemoryUse
 from tools.recipe import Effort
 from tools.timing_report import TimingReport
 
@@ -16,6 +16,9 @@ __all__ = ["MemoryArea", "SynthesisReport", "TABLE_WIDTH", "UnitArea", "UnitDela
 
 _DELAY_WHAT = ("register to register or port within one unit, no wires; computed from the "
                "library's tables on the netlist that abc mapped")
+_MEMORY: dict[MemoryUse, str] = {
+    "estimate": "an estimate from the literature", "flops": "flops and selectors, synthesised",
+    "macro": "macros of the library, and an estimate from the literature where too small for one"}
 NOT_MODELLED = (
     "wires, placement, clock tree, scan, power grid and cell utilisation",
     "clock skew, jitter, variation on a chip, hold times",
@@ -112,7 +115,7 @@ class SynthesisReport:
     fo4_ps: float | None
     clock_mhz: float
     effort: Effort
-    memory_choice: str
+    memory_choice: MemoryUse
     tools: dict[str, str]
     recipe: tuple[str, ...]
     units: tuple[UnitArea, ...]
@@ -213,12 +216,13 @@ def render(report: SynthesisReport) -> "Table":
     from rich.table import Table
 
     total = report.total
-    title = (f"{report.top}: {total.total_ge:,.0f} GE of logic, {total.total_memory_bits:,} bits "
-             f"of memory (about {total.total_memory_ge:,.0f} GE)")
+    memory = ("memories among it as flops" if report.memory_choice == "flops" else
+              f"{total.total_memory_bits:,} bits of memory (about {total.total_memory_ge:,.0f} GE)")
+    title = f"{report.top}: {total.total_ge:,.0f} GE of logic, {memory}"
     unit = total.delay.unit
-    table = Table(title=title, caption=f"Library {report.library}, effort "
-                  f"{report.effort}. Logic and delay: synthesised; memory: an estimate from the "
-                  f"literature. Delay: {_DELAY_WHAT}.")
+    table = Table(title=title, caption=f"Library {report.library}, effort {report.effort}. Logic "
+                  f"and delay: synthesised; memory: {_MEMORY[report.memory_choice]}. Delay: "
+                  f"{_DELAY_WHAT}.")
     table.add_column("unit", no_wrap=True)
     columns = ["n", "cells", "flops", "own GE", "total GE"]
     columns += ["total um2"] if report.technology else []
@@ -241,19 +245,24 @@ def render_timing(report: TimingReport) -> "Table":
     """Timing of the whole design as a table for people: path groups, then the critical path."""
     from rich.table import Table
 
-    table = Table(title=f"timing by {report.engine}", caption=report.verdict())
+    table = Table(title=f"timing by {report.engine}")
     table.add_column("path")
-    for name in ("ends", "failing", report.unit, "FO4", "slack ps"):
+    timed = report.met is not None
+    for name in ("ends", *(["failing", "ps"] if timed else []), "FO4",
+                 *(["slack ps"] if timed else [])):
         table.add_column(name, justify="right")
+
+    def add(what: str, ends: str, failing: str, length: float, fo4: float, slack: str) -> None:
+        table.add_row(what, ends, *([failing, f"{length:,.1f}"] if timed else []), f"{fo4:,.1f}",
+                      *([slack] if timed else []))
+
     for group in report.groups:
-        slack = "-" if group.slack is None else f"{group.slack:,.1f}"
-        table.add_row(f"{group.group}: {group.start} to {group.end}", f"{group.endpoints:,}",
-                      f"{group.failing:,}" if group.slack is not None else "-",
-                      f"{group.length:,.1f}", f"{group.fo4:,.1f}", slack)
+        add(f"{group.group}: {group.start} to {group.end}", f"{group.endpoints:,}",
+            f"{group.failing:,}", group.length, group.fo4,
+            "" if group.slack is None else f"{group.slack:,.1f}")
     table.add_section()
     for segment in report.critical.segments:
-        table.add_row(f"  {segment.unit}, {segment.cells} cells", "", "", f"{segment.delay:,.1f}",
-                      f"{segment.fo4:,.1f}", "")
+        add(f"  {segment.unit}, {segment.cells} cells", "", "", segment.delay, segment.fo4, "")
     return table
 
 
@@ -269,5 +278,8 @@ def text_report(report: SynthesisReport) -> str:
     console.print(render(report))
     if not isinstance(report.timing, str):
         console.print(render_timing(report.timing))
+        console.print(report.timing.verdict(), highlight=False)
+    else:
+        console.print(f"not timed: {report.timing}", highlight=False)
     lines = [line.rstrip() for line in text.getvalue().splitlines()]
     return "\n".join([*lines, "", "Not modelled:", *(f"- {what}" for what in NOT_MODELLED), ""])

@@ -1,25 +1,16 @@
-"""Timing of the whole design against its clock: what ``pnmtile synth`` reports of it.
-
-OpenSTA computes it where it is installed and the library has a technology; otherwise
-``tools/timing.py`` does, and the report says which. docs/timing.md has what is computed how.
-"""
+"""The records of a design's timing, and how they are summed up from its longest paths."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from tools.constraints import EXTERNAL_SHARE
-from tools.liberty import LibertyCell, Library
-from tools.netlist import Netlist, flatten
-from tools.sta import StaPath, opensta, run_opensta
-from tools.timing import CombinationalLoopError, Stop, longest_paths
+from tools.liberty import Library
+from tools.timing import Stop
 
 __all__ = ["Critical", "GroupTiming", "Segment", "TimedPath", "TimingReport", "UnitTiming",
-           "design_timing", "summarise"]
-
-OWN_ENGINE = "pnmtile's own analysis"
+           "summarise"]
 
 
 @dataclass(frozen=True)
@@ -140,6 +131,13 @@ class TimingReport:
         slack = self.critical.slack
         return None if slack is None else slack >= 0
 
+    @property
+    def highest_mhz(self) -> float | None:
+        """The highest clock that all paths allow; None without a technology."""
+        if self.critical.slack is None or self.shortest_period <= 0:
+            return None
+        return round(1e6 / self.shortest_period, 2)
+
     def verdict(self) -> str:
         """Whether the clock is met, by how much not, and where, in a sentence."""
         path = self.critical
@@ -148,7 +146,7 @@ class TimingReport:
             return (f"the longest path, {way}, asks for a period of {self.shortest_period:.1f} "
                     "FO4; the library has no technology, so no clock is compared with it")
         clock = f"{1e6 / self.period_ps:.6g} MHz ({self.period_ps:.6g} ps)"
-        highest = f"{1e6 / self.shortest_period:.1f} MHz is the highest clock"
+        highest = f"{self.highest_mhz or 0:.1f} MHz is the highest clock"
         if path.slack >= 0:
             return f"the clock of {clock} is met with {path.slack:.1f} ps to spare; {highest}"
         return (f"the clock of {clock} is missed by {-path.slack:.1f} ps at {self.failing} of "
@@ -158,8 +156,9 @@ class TimingReport:
         """The report as JSON data."""
         timed = self.critical.slack is not None
         origin = "synthesised"
-        highest = ({"value": round(1e6 / self.shortest_period, 2)} if timed else
-                   {"value": None, "reason": "the embedded library has no technology"})
+        highest: dict[str, Any] = {"value": self.highest_mhz}
+        if highest["value"] is None:
+            highest["reason"] = "the embedded library has no technology"
         return {
             "engine": self.engine, "unit": self.unit, "origin": origin,
             "external_share_of_period": float(EXTERNAL_SHARE),
@@ -173,67 +172,6 @@ class TimingReport:
             "groups": [asdict(group) for group in self.groups],
             "units": [asdict(unit) for unit in self.units],
         }
-
-
-def design_timing(modules: Mapping[str, Any], top: str, library: Library,
-                  memories: Mapping[str, LibertyCell], memory_text: str, clock_mhz: float,
-                  folder: Path) -> TimingReport | str:
-    """Time the whole design; returns the reason when it has no paths that could be timed.
-
-    ``memories`` are the cells that stand for memories, and ``memory_text`` their Liberty text.
-
-    :Errors: ``UserError`` when OpenSTA fails.
-    """
-    netlist = flatten(modules, top, {**library.cells, **memories})
-    ports = modules[top]["ports"]
-    clock = "clk" if ports.get("clk", {}).get("direction") == "input" else ""
-    found = opensta() if library.technology else None
-    if found is not None:
-        program, version = found
-        answer = run_opensta(program, netlist, ports, clock, library, memory_text, clock_mhz,
-                             folder)
-        if answer.period_ps is None:
-            return "the design has no path that a clock bounds"
-        name = _names(netlist)
-        paths = [_path(name, path, 1e6 / clock_mhz) for path in answer.paths]
-        stops = [Stop(name(pin)[0] or top, ps) for pin, ps in answer.points
-                 if name(pin)[0] is not None and _drives(netlist, pin)]
-        return summarise(f"OpenSTA {version}", paths, lambda path: stops, library,
-                         clock_mhz, (answer.period_ps, "OpenSTA, by bisection of the period"))
-    try:
-        longest, trace = longest_paths(netlist, library, library.driver)
-    except CombinationalLoopError as error:
-        return str(error)
-    # The clock reaches flops as a net without paths.
-    pairs = [(TimedPath(*path[:6]), path) for path in longest]
-    if not pairs:
-        return "the design has no path"
-    known = {id(timed): path for timed, path in pairs}
-    return summarise(OWN_ENGINE, [timed for timed, _ in pairs],
-                     lambda timed: trace(known[id(timed)]), library, clock_mhz, None)
-
-
-def _names(netlist: Netlist) -> Callable[[str], tuple[str | None, str]]:
-    """From OpenSTA's name of a pin to unit and register, or None and the port."""
-    def name(pin: str) -> tuple[str | None, str]:
-        cell, inside, _ = pin.partition("/")
-        if not inside:
-            return None, pin
-        one = netlist.cells[int(cell[1:])]
-        return one.unit, one.name
-
-    return name
-
-
-def _drives(netlist: Netlist, pin: str) -> bool:
-    cell, _, port = pin.partition("/")
-    return netlist.cells[int(cell[1:])].cell.pins[port].direction == "output"
-
-
-def _path(name: Callable[[str], tuple[str | None, str]], found: StaPath, period: float
-          ) -> TimedPath:
-    path = TimedPath(0.0, *name(found.start), *name(found.end), found.end)
-    return replace(path, ps=path.share * period - found.slack_ps)
 
 
 def summarise(engine: str, paths: Sequence[TimedPath],
