@@ -19,7 +19,7 @@ _ESCAPES = (
      bytes([SerialBridgeParams.ESCAPE, SerialBridgeParams.ESCAPED_ESCAPE])),
     (_END, bytes([SerialBridgeParams.ESCAPE, SerialBridgeParams.ESCAPED_END])),
 )
-_STATUS_MEANINGS = {
+_STATUS_MEANINGS: dict[int, str] = {
     Status.OPERATION: "it does not know the operation",
     Status.LENGTH: "the length of the data is wrong",
     Status.ADDRESS: "the address is not aligned, or outside",
@@ -149,9 +149,8 @@ class SerialLink:
                             f"{_TRIES} times")
         status, answer = reply[1], reply[2:]
         if status != Status.OKAY:
-            meaning = _STATUS_MEANINGS.get(Status(status)) if status in iter(Status) else None
-            raise LinkError(f"the design refused {operation.name} at {address:#x}: "
-                            f"{meaning or f'status {status}'}")
+            meaning = _STATUS_MEANINGS.get(status, f"status {status}")
+            raise LinkError(f"the design refused {operation.name} at {address:#x}: {meaning}")
         if expected is not None and len(answer) != expected:
             raise LinkError(f"{operation.name} at {address:#x} was answered with {len(answer)} "
                             f"bytes, not {expected}")

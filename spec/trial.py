@@ -35,7 +35,7 @@ class Trial(UnitParams):
             raise ValueError(f"a line of {self.baud} baud needs a clock of {4 * self.baud} Hz or "
                              f"more, not {self.clock_hz} Hz")
         if abs(self.clock_hz / divider / self.baud - 1) > BAUD_TOLERANCE:
-            raise ValueError(f"{self.baud} baud cannot be made from {self.clock_hz} Hz: the nearest "
+            raise ValueError(f"{self.baud} baud cannot be made from {self.clock_hz} Hz: nearest "
                              f"is {self.clock_hz / divider:.0f}")
         return self
 
