@@ -43,7 +43,7 @@ def simulated_port(tile: Tile) -> Iterator[str]:
     executable = build_simulation(
         _WRAPPER + unit_verilog(TrialComponent(trial_design(
             tile, baud=round(tile.clock_mhz * 1e6 / SIMULATED_DIVIDER))), "trial"), TOP,
-        sources=(here / "serial_line.sv",), models=(here / "serial_line.cpp",), optimise="-O2")
+        sources=(here / "serial_line.sv",), models=(here / "serial_line.cpp",))
     place = build_directory() / "runs"
     place.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="trial-", dir=place) as folder:
