@@ -83,7 +83,8 @@ class _Host:
 
     async def set(self, name, value):
         """Write a register."""
-        await self.ask(Operation.WRITE_REGISTER, REGISTERS[name].offset, value.to_bytes(4, "little"))
+        await self.ask(Operation.WRITE_REGISTER, REGISTERS[name].offset,
+                       value.to_bytes(4, "little"))
 
     async def load(self, image):
         """Write the memory, and open the window on it."""

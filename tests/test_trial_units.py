@@ -76,8 +76,8 @@ def test_members_are_the_contract(unit: str) -> None:
 @pytest.mark.parametrize("unit", MEMBERS)
 def test_wrong_record_is_rejected(unit: str) -> None:
     for wrong in (SkidBufferParams(bits=3), None):
-        with pytest.raises(TypeError, match=rf"^{_class_name(unit)} needs (a spec\.trial\.Trial|\w+Params), "
-                                            "not "):
+        with pytest.raises(TypeError, match=rf"^{_class_name(unit)} needs "
+                                            r"(a spec\.trial\.Trial|\w+Params), not "):
             _make(unit, wrong)
 
 

