@@ -112,9 +112,11 @@ def _netlist(**cells: int) -> Netlist:
     (X4, {"MULT18X18D": 160, "TRELLIS_FF": 84_000}, "it takes 160 multipliers, 4 more than the 156 "
      "of LFE5U-85F; 84000 flops, 360 more than the 83640 of LFE5U-85F; compute.columns = 3 would "
      "fit (estimated)"),
+    (X4, {"LUT4": 250_000}, "it takes 250000 LUTs, 166360 more than the 83640 of LFE5U-85F; "
+     "compute.columns = 1 with memory.atom_bytes = 16, which is also the lanes, would fit "
+     "(estimated)"),
     (TILE, {"LUT4": 900_000}, "it takes 900000 LUTs, 816360 more than the 83640 of LFE5U-85F; "
-     "memory.atom_bytes below 16, which is also the lanes, or fewer sections of tensor units "
-     "would fit (estimated)"),
+     "a tile with fewer sections of tensor units would fit (estimated)"),
     (TILE, {"DP16KD": 230}, "it takes 230 block RAMs, 22 more than the 208 of LFE5U-85F; a smaller "
      "compute.k_max would fit (estimated)"),
 ])

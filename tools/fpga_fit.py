@@ -18,6 +18,8 @@ _TAKES = {
     "TRELLIS_DPR16X4": {"TRELLIS_COMB": 4, "TRELLIS_RAMW": 1}, "TRELLIS_FF": {"TRELLIS_FF": 1},
     "DP16KD": {"DP16KD": 1}, "MULT18X18D": {"MULT18X18D": 1},
 }
+# The smallest atom that a description can have.
+ATOM_BYTES_MIN = 8
 _WORDS = {"TRELLIS_COMB": "LUTs", "TRELLIS_FF": "flops", "TRELLIS_RAMW": "LUT memories",
           "DP16KD": "block RAMs", "MULT18X18D": "multipliers"}
 
@@ -87,12 +89,25 @@ def _advice(tile: Tile, board: Board, netlist: Netlist, lacking: dict[str, int])
         rest = there["DP16KD"] - (lacking["DP16KD"] - memory)
         bits = (rest * BLOCK_RAM_BITS // 8).bit_length() - 1 if rest > 0 else 0
         advice.append(f"memory.address_bits = {bits}" if bits >= 16 else "a smaller compute.k_max")
-    logic = [name for name in lacking if name != "DP16KD"]
+    logic = {name: count - there[name] for name, count in lacking.items() if name != "DP16KD"}
     if logic:
-        column = resources(netlist.column_cells)
-        most = min(tile.columns - -(-(lacking[name] - there[name]) // max(column.get(name, 0), 1))
-                   for name in logic)
-        advice.append(f"compute.columns = {most}" if most >= 1 else
-                      f"memory.atom_bytes below {tile.atom_bytes}, which is also the lanes, or "
-                      "fewer sections of tensor units")
+        advice.append(_less_logic(tile, resources(netlist.column_cells), logic))
     return f"; {' and '.join(advice)} would fit (estimated)"
+
+
+def _less_logic(tile: Tile, column: dict[str, int], excess: dict[str, int]) -> str:
+    """What saves ``excess``: fewer columns, or one with fewer lanes, which an atom's bytes are.
+    What else would become smaller is not counted."""
+    columns = min(tile.columns - -(-count // max(column.get(name, 0), 1))
+                  for name, count in excess.items())
+    if columns >= 1:
+        return f"compute.columns = {columns}"
+    atom_bytes = tile.atom_bytes // 2
+    while atom_bytes >= ATOM_BYTES_MIN:
+        lanes_left = atom_bytes / tile.atom_bytes
+        if all(count <= column.get(name, 0) * (tile.columns - lanes_left)
+               for name, count in excess.items()):
+            one = "compute.columns = 1 with " if tile.columns > 1 else ""
+            return f"{one}memory.atom_bytes = {atom_bytes}, which is also the lanes,"
+        atom_bytes //= 2
+    return "a tile with fewer sections of tensor units"

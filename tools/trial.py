@@ -1,7 +1,7 @@
 """``pnmtile trial``: a tile on a board, or its simulation, against the golden model."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -176,14 +176,10 @@ def _line(tile: "Tile", port: str | None) -> "Iterator[SerialLink]":
 
     require("verilator", "g++")
     try:
-        with console().status("building the simulation (a minute, the first time)"):
-            simulation = simulated_port(tile)
-            name = simulation.__enter__()
-        try:
-            with _opened(name) as line:
-                yield SerialLink(line, tile, _SIMULATION_S)
-        finally:
-            simulation.__exit__(None, None, None)
+        with ExitStack() as stack:
+            with console().status("building the simulation (a minute, the first time)"):
+                name = stack.enter_context(simulated_port(tile))
+            yield SerialLink(stack.enter_context(_opened(name)), tile, _SIMULATION_S)
     except SimulationFailed as error:
         raise _Failed(str(error)) from None
     except SimulatorError as error:

@@ -68,9 +68,14 @@ def simulated_port(tile: Tile) -> Iterator[str]:
         finally:
             line.unlink(missing_ok=True)
             simulation.join()
-        for result in ended:
-            if isinstance(result, SimulatorError):
-                raise result
-            if not result.passed:
-                raise SimulationFailed(f"the simulated trial design ended early:\n"
-                                       f"{result.log[-2000:]}")
+            # Whatever the host met then was a consequence.
+            _check(ended)
+
+
+def _check(ended: list[BenchResult | SimulatorError]) -> None:
+    for result in ended:
+        if isinstance(result, SimulatorError):
+            raise result
+        if not result.passed:
+            raise SimulationFailed("the simulated trial design ended early: "
+                                   f"{result.log[-2000:]}")
