@@ -109,9 +109,9 @@ def pll_dividers(board: Board, target_hz: float) -> PllDividers:
         hz = detector * feedback
         if feedback < 1 or hz < PLL_OUTPUT_HZ[0]:
             continue
-        # The highest oscillator frequency jitters least.
-        output = min(int(_VCO_HZ[1] / hz), _DIVIDER_MAX)
-        if output < 1 or hz * output < _VCO_HZ[0]:
+        # The oscillator runs in the middle of its range, as far as that can be.
+        output = max(1, min(round(sum(_VCO_HZ) / 2 / hz), _DIVIDER_MAX))
+        if not _VCO_HZ[0] <= hz * output <= _VCO_HZ[1]:
             continue
         if best is None or round(hz) > best.hz:
             best = PllDividers(reference, feedback, output, round(hz))
