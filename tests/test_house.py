@@ -8,6 +8,7 @@ import pytest
 
 from spec.load import load_tile
 from spec.tile import Tile
+from spec.trial import BAUD, Trial
 from tests.conftest import DESCRIPTIONS, PROJECT
 
 # Which folders a folder may import.
@@ -68,8 +69,10 @@ def _name(path: Path) -> str:
 
 @cache
 def _units() -> set[str]:
-    """The units of all tiles of the suite."""
-    return {"tile", *(unit for path in DESCRIPTIONS for unit in load_tile(path).units)}
+    """The units of all tiles of the suite, and those of trial designs."""
+    tiles = [load_tile(path) for path in DESCRIPTIONS]
+    return {"tile", *(unit for tile in tiles for unit in tile.units),
+            *Trial(tile=tiles[2], clock_hz=25_000_000, baud=BAUD).units}
 
 
 @cache

@@ -16,7 +16,7 @@ from tb.simulator import (
     SimulationFailed, build_directory, build_simulation, run_simulation,
 )
 
-__all__ = ["UNITS", "UnitRun", "component", "run_unit", "units_of"]
+__all__ = ["UNITS", "UnitRun", "component", "run_bench", "run_unit", "units_of"]
 
 # Units of all tiles, in the order in which a fault is easiest to understand; the tile itself comes
 # last. Which of them a tile has, units_of says.
@@ -75,8 +75,12 @@ def run_unit(tile: Tile, unit: str, seed: int) -> UnitRun:
     if unit not in units_of(tile):
         raise ValueError(f"{tile.name} has no unit {unit}; its units are "
                          f"{', '.join(units_of(tile))}")
+    return run_bench(unit, tile if unit == "tile" else tile.units[unit], seed)
+
+
+def run_bench(unit: str, params: UnitParams | Tile, seed: int) -> UnitRun:
+    """Build ``unit`` with ``params`` and run ``tb.<unit>``, as :func:`run_unit` does."""
     started = time.monotonic()
-    params = tile if unit == "tile" else tile.units[unit]
     with _generating:
         verilog = unit_verilog(component(unit, params), unit)
     executable = build_simulation(verilog, unit)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from host.job import GemvJob
     from spec.tile import Tile
 
-__all__ = ["run_gemv"]
+__all__ = ["operand", "run_gemv"]
 
 
 def run_gemv(tile: "Tile", weights: str, activations: str, weight_scales: str | None,
@@ -27,8 +27,8 @@ def run_gemv(tile: "Tile", weights: str, activations: str, weight_scales: str | 
     from host.job import JobError, gemv_job
     from tools.tensors import npy_bytes
 
-    w, sw = _operand(tile, weights, weight_scales, "--weights", blocks=True)
-    x, sx = _operand(tile, activations, activation_scales, "--activations", blocks=False)
+    w, sw = operand(tile, weights, weight_scales, "--weights", blocks=True)
+    x, sx = operand(tile, activations, activation_scales, "--activations", blocks=False)
     length = w.shape[0 if transposed else 1]
     if length != x.shape[1]:
         raise UserError(f"--weights has {'M' if transposed else 'K'} = {length}, --activations "
@@ -71,7 +71,7 @@ def _traffic(tile: "Tile", job: "GemvJob") -> JobTraffic:
                       commands=len(job.commands))
 
 
-def _operand(tile: "Tile", place: str, scales: str | None, option: str, blocks: bool) -> Any:
+def operand(tile: "Tile", place: str, scales: str | None, option: str, blocks: bool) -> Any:
     """Codes [rows, K] and scales of one operand, quantized here when it comes as float."""
     import numpy as np
 
