@@ -7,7 +7,10 @@ import typer
 
 from spec.boards import BOARDS
 from spec.load import load_tile
+from spec.tile import Tile
 from tools.console import JsonOption, NotHeld, TileArgument, UserError, console, emit, say
+from tools.fpga_package import ALVEO_BOARDS, package_files
+from tools.outputs import tile_directory, write_files
 
 __all__ = ["fpga"]
 
@@ -19,25 +22,30 @@ _WORDS = {"TRELLIS_COMB": "LUT", "TRELLIS_FF": "flop", "TRELLIS_RAMW": "LUT memo
 def fpga(
     tile: TileArgument,
     board: Annotated[str, typer.Option(metavar="BOARD", show_default=False,
-                                       help="Board, e.g. ulx3s-85f.")],
+                                       help="Board, e.g. ulx3s-85f, or u55c.")],
     output: Annotated[Path | None, typer.Option(
         metavar="DIR", show_default=False,
         help="Directory for the files; build/<tile>-<digest>/<board> if left out.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Build a bitstream: the tile, block RAM as its memory, and a serial line to both.
+    """Build a bitstream of a trial design, or an IP package for a card with HBM.
 
-    `pnmtile trial` then runs it. Everything is done by pip packages: yosys, nextpnr, ecppack.
+    For an ULX3S: the tile, block RAM as its memory, and a serial line to both, all done by pip
+    packages (yosys, nextpnr, ecppack); `pnmtile trial` then runs it. For an Alveo card: sources and
+    scripts that Vivado builds from.
     """
     resolved = load_tile(tile)
-    if board not in BOARDS:
-        raise UserError(f"--board {board} is unknown; known boards are {', '.join(BOARDS)}")
-    from tools.fpga_flow import build
-    from tools.outputs import tile_directory
-
+    known = [*BOARDS, *ALVEO_BOARDS]
+    if board not in known:
+        raise UserError(f"--board {board} is unknown; known boards are {', '.join(known)}")
     if output is not None and output.exists() and not output.is_dir():
         raise UserError(f"--output must be a directory, and {output} is a file")
     out = output or tile_directory(resolved) / board
+    if board in ALVEO_BOARDS:
+        _package(resolved, board, out, json)
+        return
+    from tools.fpga_flow import build
+
     with console().status("") as status:
         report = build(resolved, board, out, progress=lambda text: _tell(status, text))
     _show(report)
@@ -45,6 +53,18 @@ def fpga(
         emit(report)
     if not report["held"]:
         raise NotHeld
+
+
+def _package(tile: Tile, board: str, out: Path, json: bool) -> None:
+    """Write the IP package of an Alveo card."""
+    with console().status("generating Verilog"):
+        files = package_files(tile, board)
+    write_files(out, files)
+    for name, content in files.items():
+        say(f"{out / name}: {content.count(chr(10))} lines")
+    if json:
+        emit({"held": True, "directory": str(out), "files": list(files), "board": board,
+              "digest": tile.digest})
 
 
 def _tell(status: Any, text: str) -> None:
