@@ -13,7 +13,7 @@ from tools.generic_library import generic_liberty
 from tools.liberty import parse_liberty
 from tools.memory_model import MemoryTiming, with_memory_cells
 from tools.netlist import flatten
-from tools.sta import StaPath, opensta, parse_answer
+from tools.sta import StaPath, StaResult, opensta, parse_answer
 
 TAU = 200.0  # ps on the embedded library's paper: 1 FO4 is 1 ns and 5 tau.
 # Inputs have the slew of an edge that drives four inverters; delays do not depend on it.
@@ -120,6 +120,20 @@ def test_opensta_finds_the_same_paths(tmp_path, monkeypatch):
     assert [(one.unit, one.cells) for one in found.critical.segments] == [
         (one.unit, one.cells) for one in own.critical.segments]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_from_a_port_leaves_out_what_is_outside(tmp_path, monkeypatch):
+    # 10 ns: x arrives at 2 ns, its driver takes 0.4 ns; then the inverter, and 2 ns outside.
+    netlist = flatten(pipe(), "top", library().cells)
+    (inverter,) = [f"c{number}" for number, one in enumerate(netlist.cells) if one.unit == "top"]
+    answer = StaResult((StaPath(-1000.0, "x", "z"),), (
+        ("x", 2400.0), (f"{inverter}/A", 2400.0), (f"{inverter}/Y", 3400.0), ("z", 3400.0)), 11e3)
+    monkeypatch.setattr("tools.design_timing.opensta", lambda: ("sta", "2.0"))
+    monkeypatch.setattr("tools.design_timing.run_opensta", lambda *_: answer)
+    path = timed(100.0, True).critical
+    assert (path.group, path.start, path.end, path.slack) == ("in2out", "x", "z", -1000.0)
+    assert path.length == 7000.0  # 60 % of the period, and 1 ns more.
+    assert [(one.unit, one.cells, one.delay) for one in path.segments] == [("top", 1, 1400.0)]
 
 
 def test_opensta_times_memories_the_same(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.console import UserError
-from tools.constraints import render_constraints
+from tools.constraints import EXTERNAL_SHARE, render_constraints
 from tools.liberty import Library
 from tools.liberty_cell import LibertyCell
 from tools.netlist import Netlist, flatten
@@ -43,7 +43,7 @@ def design_timing(modules: Mapping[str, Any], top: str, library: Library,
         except UserError as error:
             engine = f"{OWN_ENGINE}, as {error}"
         else:
-            return _of_opensta(f"OpenSTA {version}", answer, netlist, top, library, clock_mhz)
+            return _of_opensta(f"OpenSTA {version}", answer, netlist, library, clock_mhz)
     try:
         longest, trace = longest_paths(netlist, library, library.driver)
     except CombinationalLoopError as error:
@@ -71,14 +71,17 @@ def design_constraints(ports: Mapping[str, Any], top: str, clock_mhz: float, lib
     return render_constraints(top, clock_mhz, inputs, clock=clock, library=library)
 
 
-def _of_opensta(engine: str, answer: StaResult, netlist: Netlist, top: str, library: Library,
+def _of_opensta(engine: str, answer: StaResult, netlist: Netlist, library: Library,
                 clock_mhz: float) -> TimingReport | str:
     if answer.period_ps is None:
         return "the design has no path that a clock bounds"
     name = _names(netlist)
     paths = [_path(name, path, 1e6 / clock_mhz) for path in answer.paths]
-    stops = [Stop(name(pin)[0] or top, ps) for pin, ps in answer.points
-             if name(pin)[0] is not None and _drives(netlist, pin)]
+    # The time that an input arrives at belongs to what is outside.
+    outside = (float(EXTERNAL_SHARE) * 1e6 / clock_mhz
+               if answer.points and name(answer.points[0][0])[0] is None else 0.0)
+    stops = [Stop(unit, ps - outside) for pin, ps in answer.points
+             if (unit := name(pin)[0]) is not None and _drives(netlist, pin)]
     return summarise(engine, paths, lambda path: stops, library, clock_mhz,
                      (answer.period_ps, "OpenSTA, by bisection of the period"))
 

@@ -26,8 +26,9 @@ def load_pdk(name: Pdk) -> Library:
     """
     if name == "generic" or name == "generic-finfet":
         return embedded_library(name)
-    kit = _kits()[name]
-    return read_liberty(pdk_files(name), kit["dont_use"])
+    library = read_liberty(pdk_files(name), _kits()[name]["dont_use"])
+    library.name = name  # The files of one library may each have a name of their own.
+    return library
 
 
 def embedded_library(calibration: Calibration = "generic") -> Library:
