@@ -9,7 +9,7 @@ from amaranth.lib import wiring
 from hdl.tile import Tile
 from spec.tile import Tile as TileRecord
 
-__all__ = ["tile_rtlil", "tile_verilog", "unit_verilog"]
+__all__ = ["tile_rtlil", "tile_verilog", "unit_rtlil", "unit_verilog"]
 
 
 def _ports(component: wiring.Component) -> list[Signal]:
@@ -34,7 +34,11 @@ def tile_verilog(tile: TileRecord) -> str:
     return unit_verilog(Tile(tile), tile.name)
 
 
+def unit_rtlil(component: wiring.Component, name: str) -> str:
+    """Return the RTLIL of ``component``, hierarchy and memories kept, with top module ``name``."""
+    return rtlil.convert(component, name=name, ports=_ports(component), emit_src=False)
+
+
 def tile_rtlil(tile: TileRecord) -> str:
-    """Return the RTLIL of a tile, hierarchy and memories kept."""
-    component = Tile(tile)
-    return rtlil.convert(component, name=tile.name, ports=_ports(component), emit_src=False)
+    """Return the RTLIL of a tile; the top module has the tile's name."""
+    return unit_rtlil(Tile(tile), tile.name)

@@ -275,3 +275,11 @@ def test_functions_have_their_truth_tables(expression, table):
 def test_rejects_what_is_no_function(expression):
     with pytest.raises(ValueError):
         truth_table(expression, ["A", "B"])
+
+
+def test_timing_from_one_output_to_another_is_left_out():
+    text = generic_liberty()
+    place = text.index("pin (S)", text.index("cell (FA_X1)"))
+    text = text[:place] + text[place:].replace('related_pin : "CI"', 'related_pin : "CO"', 1)
+    pins = parse_liberty([("generic", text)]).cells["FA_X1"].pins
+    assert [arc.related for arc in pins["S"].arcs] == ["A", "B"]

@@ -1,6 +1,6 @@
 """Cells of a Liberty library: pins, functions and timing tables."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -95,8 +95,16 @@ class LibertyCell:
 
     @cached_property
     def pins(self) -> dict[str, Pin]:
-        """The pins by name, timing included."""
-        return {group.name: self._owner.pin(group) for group in self._pins}
+        """The pins by name, timing included.
+
+        Timing from one output to another is left out: what goes that way is in the timing from
+        the inputs, too.
+        """
+        outputs = {pin.name for pin in self._pins if pin.get("direction") == "output"}
+        pins = (self._owner.pin(group) for group in self._pins)
+        return {pin.name: replace(pin, arcs=tuple(arc for arc in pin.arcs
+                                                  if arc.related not in outputs))
+                for pin in pins}
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:

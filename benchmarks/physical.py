@@ -1,0 +1,172 @@
+"""Clock, area, power and FPGA: ``python -m benchmarks.physical [--quick] [--json]``.
+
+Tiles against their clock and dot arrays per lane, on real libraries; energy from simulated
+activity; the ECP5 trial design to its bitstream; and the embedded library beside real ones
+(:mod:`benchmarks.libraries`). PDK_ROOT says where the real ones are, as for ``pnmtile synth
+--pdk``: what needs one that is not found has rows without a value, which hold no goal. ``--quick``
+is the default tile with the embedded library, and dot arrays on Nangate45.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from benchmarks import libraries
+from benchmarks.rows import Row, report, row
+from hdl.dot_array import DotArray
+from hdl.verilog import tile_rtlil, unit_rtlil
+from spec.load import load_tile
+from spec.tile import Tile
+from tools.console import UserError, say
+from tools.fpga_flow import build
+from tools.liberty import Library
+from tools.outputs import tile_directory, write_file
+from tools.pdk import Pdk, embedded_library, load_pdk, pdk_files
+from tools.power_report import WorkloadName, measure_power
+from tools.recipe import Effort
+from tools.synthesis import synthesise
+from tools.synthesis_report import SynthesisReport
+from tools.timing_report import TimingReport
+
+__all__ = ["dot_arrays", "energy", "fpga", "main", "tiles"]
+
+TILES = Path(__file__).resolve().parent.parent / "tiles"
+
+
+def _library(pdk: Pdk) -> Library | None:
+    try:
+        return load_pdk(pdk)
+    except UserError as error:
+        say(str(error))
+        return None
+
+
+def _mapped(tile: Tile, name: str, rtlil: str, library: Library, effort: Effort) -> SynthesisReport:
+    folder = tile_directory(tile) / f"physical-{library.name}-{effort}"
+    design = folder / f"{name}.il"
+    write_file(design, rtlil)
+    return synthesise(design, name, library, tile.clock_mhz, folder, effort=effort)
+
+
+def _tile(name: str) -> Tile:
+    return load_tile(TILES / f"{name}.toml")
+
+
+def synthesis_time() -> list[Row]:
+    """Rows of how long the default tile takes."""
+    tile = _tile("hbm3_fp8")
+    begun = time.monotonic()
+    _mapped(tile, tile.name, tile_rtlil(tile), embedded_library(), "area")
+    return [row("hbm3_fp8: Verilog to area report, embedded library", time.monotonic() - begun,
+                "s", at_most=120)]
+
+
+def tiles() -> list[Row]:
+    """Rows of whole tiles on ASAP7 against the clock of their description."""
+    rows = []
+    library = _library("asap7")
+    for name, wanted in (("hbm3_fp8", True), ("hbm4_fp8", True), ("hbm4_fp8_native", False)):
+        tile = _tile(name)
+        title = f"{name}: ASAP7, {tile.clock_mhz:g} MHz"
+        slack = failing = highest = logic = None
+        if library is not None:
+            found = _mapped(tile, tile.name, tile_rtlil(tile), library, "balanced")
+            assert isinstance(found.timing, TimingReport), found.timing
+            slack, failing = found.timing.critical.slack, found.timing.failing
+            highest, logic = found.timing.highest_mhz, found.total.total_ge
+            title += f", {found.timing.engine}"
+        rows += [row(f"{title}, worst slack", slack, "ps", "synthesised",
+                     **({"at_least": 0.0} if wanted else {})),
+                 row(f"{title}, ends that fail", failing, "ends", "synthesised",
+                     **({"at_most": 0} if wanted else {})),
+                 row(f"{name}: ASAP7, highest clock", highest, "MHz", "synthesised"),
+                 row(f"{name}: ASAP7, logic", logic, "GE", "synthesised")]
+    return rows
+
+
+def dot_arrays(pdks: tuple[Pdk, ...] = ("nangate45", "asap7")) -> list[Row]:
+    """Rows of the dot array of the default tile, accumulator included, per lane.
+
+    On Nangate45 without registers but the accumulator, on ASAP7 as the default tile has it.
+    """
+    tile = _tile("hbm3_fp8")
+    rows = []
+    for pdk in pdks:
+        library = _library(pdk)
+        params = tile.dot_array
+        if pdk == "nangate45":
+            params = params.model_copy(update={"multiply": 0, "adder_tree": 0})
+        title = f"dot array, E4M3, {pdk}, " + (
+            "smallest" if pdk == "nangate45" else "pipelined for 1.25 ns")
+        area = slack = None
+        if library is not None:
+            found = _mapped(tile, "dot_array", unit_rtlil(DotArray(params), "dot_array"), library,
+                            "area")
+            area = found.total.total_ge / params.lanes
+            if isinstance(found.timing, TimingReport):
+                slack = found.timing.critical.slack
+        rows.append(row(f"{title}: area per lane", area, "GE", "synthesised",
+                        at_most=560 if pdk == "nangate45" else 700))
+        if pdk == "asap7":
+            rows.append(row(f"{title}: worst slack", slack, "ps", "synthesised", at_least=0.0))
+    return rows
+
+
+def energy() -> list[Row]:
+    """Rows of energy from simulated activity, on Nangate45 and ASAP7."""
+    rows = []
+    cases: tuple[tuple[str, WorkloadName, str], ...] = (
+        ("hbm3_fp8", "gemv", "pJ per MAC"), ("ulx3s_fp8", "quantize", "pJ per byte"))
+    pdks: tuple[Pdk, ...] = ("nangate45", "asap7")
+    for pdk in pdks:
+        library = _library(pdk)
+        for name, workload, unit in cases:
+            value = None
+            if library is not None:
+                tile = _tile(name)
+                _mapped(tile, tile.name, tile_rtlil(tile), library, "balanced")
+                folder = tile_directory(tile) / f"physical-{library.name}-balanced"
+                netlist = (folder / "netlist.v").read_text(encoding="utf-8")
+                (found,) = measure_power(tile, netlist, library, pdk_files(pdk), [workload], folder)
+                value = found.joule_per_work * 1e12
+            rows.append(row(f"{name}: {workload}, {pdk}", value, unit,
+                            "simulated activity, energies of the library"))
+    return rows
+
+
+def fpga() -> list[Row]:
+    """Rows of the trial design on an ULX3S, to the bitstream."""
+    tile = _tile("ulx3s_fp8")
+    begun = time.monotonic()
+    found = build(tile, "ulx3s-85f", tile_directory(tile) / "ulx3s-85f")
+    seconds = time.monotonic() - begun
+    clock = min(found["clocks"], key=lambda one: one["slack_ns"])
+    used = found["utilisation"]
+    return [
+        row("ulx3s_fp8 on ECP5-85k: clock of the tile", clock["fmax_mhz"], "MHz", "routed",
+            at_least=80),
+        row("ulx3s_fp8 on ECP5-85k: bitstream", float(bool(found["bitstream"])), "files",
+            "routed", at_least=1),
+        row("ulx3s_fp8 on ECP5-85k: Verilog to bitstream", seconds, "s", at_most=300),
+        *(row(f"ulx3s_fp8 on ECP5-85k: {name}", used[name]["used"], "cells", "placed")
+          for name in ("TRELLIS_COMB", "TRELLIS_FF", "DP16KD", "MULT18X18D") if name in used),
+    ]
+
+
+def main() -> int:
+    """Measure and report."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.physical", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a reduced run")
+    parser.add_argument("--json", action="store_true", help="rows as JSON")
+    arguments = parser.parse_args()
+    if arguments.quick:
+        rows = [*synthesis_time(), *dot_arrays(("nangate45",))]
+    else:
+        rows = [*synthesis_time(), *dot_arrays(), *tiles(), *energy(), *fpga(),
+                *(line for pair in libraries.PAIRS for line in libraries.measure(pair))]
+    return report("clock, area, power and FPGA", rows, arguments.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
