@@ -14,6 +14,8 @@ from tools.liberty import parse_liberty
 from tools.memory_model import MemoryTiming, with_memory_cells
 from tools.netlist import flatten
 from tools.sta import StaPath, StaResult, opensta, parse_answer
+from tools.timing import Stop
+from tools.timing_report import TimedPath, summarise
 
 TAU = 200.0  # ps on the embedded library's paper: 1 FO4 is 1 ns and 5 tau.
 # Inputs have the slew of an edge that drives four inverters; delays do not depend on it.
@@ -80,7 +82,7 @@ def test_paths_cross_unit_boundaries_and_are_the_hand_sums(monkeypatch):
     assert slacks == pytest.approx({
         "reg2reg": 10000 - REG2REG * TAU, "in2reg": 8000 - IN2REG * TAU,
         "in2out": 6000 - IN2OUT * TAU, "reg2out": 8000 - REG2OUT * TAU}, abs=1)
-    path = report.critical
+    path = timed(400.0, True).critical
     assert (path.start, path.end) == ("top.a.state", "top.b.y")
     assert [(one.unit, one.cells) for one in path.segments] == [("top.a", 2), ("top.b", 1)]
     assert [one.delay for one in path.segments] == pytest.approx([9 * TAU, 2 * TAU], abs=1)
@@ -136,6 +138,26 @@ def test_a_path_from_a_port_leaves_out_what_is_outside(tmp_path, monkeypatch):
     assert [(one.unit, one.cells, one.delay) for one in path.segments] == [("top", 1, 1400.0)]
 
 
+def test_the_critical_path_is_the_one_of_the_least_slack(monkeypatch):
+    # At 2.6 ns the path between registers misses 0.6 ns, the one through the top 1400 of 1560 ps.
+    monkeypatch.setattr("tools.design_timing.opensta", lambda: None)
+    report = timed(1e6 / 2600, True)
+    assert report.critical.slack == pytest.approx(-600, abs=1)
+    paths = [TimedPath(1000.0, "u", "a", "u", "b", "1.D"), TimedPath(801.0, None, "i", "u", "c",
+                                                                    "2.D")]
+    stops = {"a": "u", "i": "top"}
+
+    def summed(technology, end=None):
+        return summarise("e", paths, lambda path: [Stop(stops[path.start], path.ps)],
+                         library(technology), 1e6 / 990, None, end)
+
+    # 10 ps are missing to the first; the second lacks 9 ps but asks for 1001.25 ps.
+    assert (summed(True).critical.start, summed(True).critical.segments[0].unit) == ("u.a", "u")
+    assert summed(True).shortest_period == pytest.approx(1001.25)
+    assert summed(False).critical.start == "i"
+    assert summed(True, "2.D").critical.segments[0].unit == "top"
+
+
 def test_opensta_times_memories_the_same(tmp_path, monkeypatch):
     if opensta() is None:
         pytest.skip("OpenSTA (sta) is not installed")
@@ -152,7 +174,9 @@ def test_opensta_times_memories_the_same(tmp_path, monkeypatch):
         assert found.endpoints == own.endpoints
         assert found.shortest_period == pytest.approx(own.shortest_period, rel=0.01)
         assert found.critical.length == pytest.approx(own.critical.length, rel=0.01)
-        assert found.critical.end == own.critical.end == "top.end"
+        assert found.critical.slack == pytest.approx(own.critical.slack, abs=10)
+        # Both bits of the word are equally late, at three flops.
+        assert {found.critical.end, own.critical.end} <= {"top.end", "top.a10", "top.a11"}
 
 
 def test_without_a_working_opensta_the_engine_says_so(tmp_path, monkeypatch):

@@ -83,7 +83,8 @@ def _of_opensta(engine: str, answer: StaResult, netlist: Netlist, library: Libra
     stops = [Stop(unit, ps - outside) for pin, ps in answer.points
              if (unit := name(pin)[0]) is not None and _drives(netlist, pin)]
     return summarise(engine, paths, lambda path: stops, library, clock_mhz,
-                     (answer.period_ps, "OpenSTA, by bisection of the period"))
+                     (answer.period_ps, "OpenSTA, by bisection of the period"),
+                     answer.points[-1][0])
 
 
 def _names(netlist: Netlist) -> Callable[[str], tuple[str | None, str]]:

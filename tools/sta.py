@@ -156,8 +156,9 @@ def run_opensta(program: str, netlist: Netlist, ports: Mapping[str, Any], clock:
         port, bracket, place = pin.partition("[")
         return given.get(port, port) + bracket + place
 
-    return replace(found, paths=tuple(StaPath(path.slack_ps, renamed(path.start),
-                                              renamed(path.end)) for path in found.paths))
+    return replace(found, points=tuple((renamed(pin), ps) for pin, ps in found.points),
+                   paths=tuple(StaPath(path.slack_ps, renamed(path.start), renamed(path.end))
+                               for path in found.paths))
 
 
 def _acceptable(text: str) -> str:

@@ -96,7 +96,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Critical:
-    """The path that decides the clock."""
+    """The path of the least slack; without a technology, that of the longest period."""
 
     group: str
     start: str
@@ -176,8 +176,12 @@ class TimingReport:
 
 def summarise(engine: str, paths: Sequence[TimedPath],
               stops: Callable[[TimedPath], Sequence[Stop]], library: Library, clock_mhz: float,
-              bisected: tuple[float, str] | None) -> TimingReport:
-    """Sum up the longest paths to all ends; ``stops`` are those of the one that decides."""
+              bisected: tuple[float, str] | None, critical_end: str | None = None) -> TimingReport:
+    """Sum up the longest paths to all ends; ``stops`` gives those of the critical one.
+
+    That is the one to ``critical_end`` where this is given, otherwise the worst: of the least
+    slack, and without a technology of the longest period.
+    """
     period, fo4, technology = 1e6 / clock_mhz, library.fo4[0], library.technology
 
     def shown(ps: float) -> float:
@@ -190,7 +194,9 @@ def summarise(engine: str, paths: Sequence[TimedPath],
         return technology and path.share * period < path.ps
 
     def worst(some: Iterable[TimedPath]) -> TimedPath:
-        return max(some, key=lambda path: (path.period_ps, path.end_name, path.start_name))
+        return max(some, key=lambda path: (
+            path.ps - path.share * period if technology else path.period_ps,
+            path.end_name, path.start_name))
 
     def ends(some: Iterable[TimedPath]) -> int:
         return len({path.end_pin for path in some})
@@ -201,8 +207,9 @@ def summarise(engine: str, paths: Sequence[TimedPath],
         groups[path.group].append(path)
         if path.end_unit is not None:
             units[path.end_unit].append(path)
-    path = worst(paths)
-    found, origin = bisected or (path.period_ps, "the longest path over its share of the period")
+    path = worst(path for path in paths if critical_end in (None, path.end_pin))
+    found, origin = bisected or (max(path.period_ps for path in paths),
+                                 "the longest path over its share of the period")
     return TimingReport(
         engine=engine, unit="ps" if technology else "FO4", period_ps=round(period, 4),
         endpoints=ends(paths), failing=ends(filter(fails, paths)),
