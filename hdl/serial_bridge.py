@@ -86,6 +86,12 @@ class SerialBridge(wiring.Component):
         self._index = Signal(params.index_bits)
         self._status = Signal(Status)
         self._last_tag, self._repeatable = Signal(8), Signal()
+        # What CHECK finds out for DECIDE: atoms asked for, the one behind the last, and faults.
+        self._offset_bits = (params.atom_bytes - 1).bit_length()
+        self._wanted = Signal(9)
+        self._end = Signal(params.index_bits + 10)
+        self._outside, self._no_register = Signal(), Signal()
+        self._some, self._repeated = Signal(), Signal()
         self._broken = Signal()
 
         m.d.comb += [
@@ -103,6 +109,8 @@ class SerialBridge(wiring.Component):
                 self._receive(m, longest)
             with m.State("CHECK"):
                 self._check(m)
+            with m.State("DECIDE"):
+                self._decide(m)
             self._registers(m)
             self._memory(m)
             self._reply(m)
@@ -148,33 +156,42 @@ class SerialBridge(wiring.Component):
                 m.d.comb += self._store.en.eq(self._length >= params.REQUEST_BYTES)
 
     def _check(self, m):
-        """Decide what a whole request asks for; ``_length`` is that of its data."""
+        """What must be known of a whole request; ``_length`` is that of its data."""
         params = self.params
-        offset_bits = (params.atom_bytes - 1).bit_length()
-        atoms = Mux(self._operation == Operation.WRITE_MEMORY,
-                    self._length[offset_bits:], self._count)
-        of_memory = self._address[offset_bits:]
-        repeated = Signal()
-        m.d.comb += repeated.eq(self._repeatable & (self._tag == self._last_tag))
+        of_memory = self._address[self._offset_bits:]
+        wanted = Mux(self._operation == Operation.WRITE_MEMORY,
+                     self._length[self._offset_bits:], self._count)
         m.d.sync += [
-            self._status.eq(Status.OKAY), self._bytes.eq(0), self._atoms.eq(0),
-            self._index.eq(of_memory), self._last_tag.eq(self._tag), self._repeatable.eq(1),
-            self._load.addr.eq(0),
+            self._wanted.eq(wanted),
+            self._index.eq(of_memory), self._load.addr.eq(0), self._bytes.eq(0), self._atoms.eq(0),
+            self._end.eq(of_memory[:params.index_bits] + wanted),
+            self._outside.eq(of_memory[params.index_bits:].any()
+                             | self._address[:self._offset_bits].any()),
+            self._no_register.eq(self._address[params.REGISTER_ADDRESS_BITS:].any()
+                                 | self._address[:2].any()),
+            self._some.eq((wanted != 0) & (wanted <= params.frame_atoms)),
+            self._repeated.eq(self._repeatable & (self._tag == self._last_tag)),
+            self._last_tag.eq(self._tag), self._repeatable.eq(1),
         ]
-        in_registers = ~(self._address[params.REGISTER_ADDRESS_BITS:].any()
-                         | self._address[:2].any())
-        in_memory = ~self._address[:offset_bits].any() & (of_memory + atoms <= params.atoms)
-        some = (atoms != 0) & (atoms <= params.frame_atoms)
+        m.next = "DECIDE"
+
+    def _decide(self, m):
+        """Begin what a whole request asks for, or reply why not."""
+        in_registers = ~self._no_register
+        in_memory = ~self._outside & (self._end <= self.params.atoms)
+        whole = ~self._length[:self._offset_bits].any()
+        with m.If(~self._repeated | (self._operation != Operation.WRITE_REGISTER)):
+            m.d.sync += self._status.eq(Status.OKAY)
         self._begin(m, {
             Operation.HELLO: (self._length == 0, C(1, 1), "HELLO"),
             Operation.READ_REGISTER: (self._length == 0, in_registers, "ASK_REGISTER"),
             Operation.WRITE_REGISTER: (self._length == WORD_BYTES, in_registers, "FETCH"),
-            Operation.READ_MEMORY: ((self._length == 1) & some, in_memory, "OPEN"),
-            Operation.WRITE_MEMORY: (some & ~self._length[:offset_bits].any(), in_memory, "FETCH"),
-        }, repeated, atoms)
+            Operation.READ_MEMORY: ((self._length == 1) & self._some, in_memory, "OPEN"),
+            Operation.WRITE_MEMORY: (self._some & whole, in_memory, "FETCH"),
+        })
 
-    def _begin(self, m, operations, repeated, atoms):
-        """Go on where an operation begins, or reply why not."""
+    def _begin(self, m, operations):
+        """Go on where the operation begins, or to the reply."""
         with m.Switch(self._operation):
             for operation, (length, address, state) in operations.items():
                 with m.Case(operation):
@@ -185,13 +202,12 @@ class SerialBridge(wiring.Component):
                         m.d.sync += self._status.eq(Status.ADDRESS)
                         m.next = "OPEN"
                     if operation == Operation.WRITE_REGISTER:
-                        with m.Elif(repeated):
-                            m.d.sync += self._status.eq(self._status)
+                        with m.Elif(self._repeated):
                             m.next = "OPEN"
                     with m.Else():
                         m.next = state
                         if operation in (Operation.READ_MEMORY, Operation.WRITE_MEMORY):
-                            m.d.sync += self._atoms.eq(atoms)
+                            m.d.sync += self._atoms.eq(self._wanted)
             with m.Default():
                 m.d.sync += self._status.eq(Status.OPERATION)
                 m.next = "OPEN"

@@ -57,6 +57,10 @@ class _Registers:
 
     def sample(self, cycle):
         """See what the coming edge takes."""
+        for channel, held in (("aw", self.address), ("w", self.data), ("ar", self.read)):
+            assert held is None or self._port(f"{channel}valid").value == 0, (
+                f"m_axi_{channel}: a second transfer of one access")
+
         def taken(channel):
             return (self._port(f"{channel}valid").value == 1
                     and self._port(f"{channel}ready").value == 1)
