@@ -1,6 +1,6 @@
 """Skid buffer: two entries that cut every combinational path of a stream."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -10,7 +10,7 @@ __all__ = ["SkidBuffer"]
 
 
 class SkidBuffer(wiring.Component):
-    """A stream through registers: payload, valid and ready all leave from flops.
+    """A stream through registers: valid and ready leave from flops, the payload from one of two.
 
     :Timing: latency ``SkidBufferParams.LATENCY``; one item per cycle. Holds two items when the
         consumer stalls.
@@ -31,18 +31,23 @@ class SkidBuffer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        spare = Signal(self.params.bits)
-        spare_valid = Signal()
-        m.d.comb += self.i.ready.eq(~spare_valid)
-        with m.If(self.o.ready | ~self.o.valid):
-            m.d.sync += [
-                self.o.valid.eq(self.i.valid | spare_valid),
-                spare_valid.eq(0),
-            ]
-            with m.If(spare_valid):
-                m.d.sync += self.o.payload.eq(spare)
-            with m.Else():
-                m.d.sync += self.o.payload.eq(self.i.payload)
-        with m.Elif(self.i.valid & self.i.ready):
-            m.d.sync += [spare.eq(self.i.payload), spare_valid.eq(1)]
+        entries = [Signal(self.params.bits, name=f"entry_{place}") for place in range(2)]
+        write, read, full = Signal(), Signal(), Signal()
+        take = self.i.valid & self.i.ready
+        give = self.o.valid & self.o.ready
+        m.d.comb += [
+            self.i.ready.eq(~full),
+            self.o.payload.eq(Mux(read, *reversed(entries))),
+        ]
+        m.d.sync += [
+            write.eq(write ^ take),
+            read.eq(read ^ give),
+            full.eq(self.o.valid & ~give & (full | take)),
+            self.o.valid.eq(take | full | self.o.valid & ~give),
+        ]
+        # A free entry takes whatever there is, so that neither the valid of one side nor the ready
+        # of the other has to reach the flops of the payload.
+        for place, entry in enumerate(entries):
+            with m.If(~full & (write == place)):
+                m.d.sync += entry.eq(self.i.payload)
         return m
