@@ -67,10 +67,8 @@ class Column(wiring.Component):
         beat = self.i.payload
 
         wiring.connect(m, dot.o, rounder.i)
-        # The sum and the combined scale: one waits for the other.
         scale_wait = params.sum_cycles - params.scale_combiner.LATENCY
-        sum_wait = max(0, -scale_wait)
-        row_wait = params.sum_cycles + sum_wait + params.group_scaler.LATENCY
+        row_wait = params.sum_cycles + params.group_scaler.LATENCY
         m.d.comb += [
             dot.i.valid.eq(self.i.valid),
             dot.i.payload.weights.eq(beat.weights),
@@ -80,8 +78,8 @@ class Column(wiring.Component):
             combiner.i.valid.eq(self.i.valid & beat.last),
             combiner.i.payload.weight.eq(beat.weight_scale),
             combiner.i.payload.activation.eq(beat.activation_scale),
-            scaler.i.valid.eq(delayed(m, rounder.o.valid, sum_wait, "sum_valid")),
-            scaler.i.payload.sum.eq(delayed(m, rounder.o.payload, sum_wait, "sum")),
+            scaler.i.valid.eq(rounder.o.valid),
+            scaler.i.payload.sum.eq(rounder.o.payload),
             scaler.i.payload.scale.eq(delayed(m, combiner.o.payload, scale_wait, "scale")),
             accumulator.i.valid.eq(scaler.o.valid),
             accumulator.i.payload.term.eq(scaler.o.payload),

@@ -44,7 +44,7 @@ class DotArrayParams(UnitParams):
     group_beats: int = Field(ge=1, le=1024)
     multiply: int = Field(1, ge=0, le=1)
     shift: int = Field(0, ge=0, le=1)
-    adder_tree: int = Field(1, ge=0, le=4)
+    adder_tree: int = Field(1, ge=0, le=8)
 
     @property
     def LATENCY(self) -> int:
@@ -256,12 +256,11 @@ class ColumnParams(UnitParams):
 
     @property
     def sum_cycles(self) -> int:
-        """Cycles from the last beat of a group to its rounded sum."""
+        """Cycles from the last beat of a group to its rounded sum: no less than the combined scale
+        takes, which waits for it."""
         return self.dot_array.LATENCY + self.fp32_rounder.LATENCY
 
     @property
     def LATENCY(self) -> int:
-        """The sum of the units in a row: dot product and rounding, or the combined scale where
-        that takes longer; scaling, accumulation."""
-        return (max(self.sum_cycles, self.scale_combiner.LATENCY) + self.group_scaler.LATENCY
-                + self.row_accumulator.LATENCY)
+        """The sum of the units in a row: dot product, rounding, scaling, accumulation."""
+        return self.sum_cycles + self.group_scaler.LATENCY + self.row_accumulator.LATENCY

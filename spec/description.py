@@ -173,7 +173,7 @@ class Pipeline(Section):
     shift: int | None = Field(
         None, ge=0, le=1, description="Ranks behind the shift of the products to fixed point.")
     adder_tree: int | None = Field(
-        None, ge=0, le=4, description="Ranks in the tree that adds the products of a beat.")
+        None, ge=0, le=8, description="Ranks in the tree that adds the products of a beat.")
     fp32: int | None = Field(
         None, ge=1, le=6, description="Cycles of an FP32 addition; the units around are cut alike.")
     quantizer: int | None = Field(

@@ -1,0 +1,100 @@
+"""Records of the arithmetic: latencies follow from where registers stand; so does the layout."""
+
+import re
+
+import pytest
+
+from spec.arithmetic import (
+    DotArrayParams, Fp32AdderParams, Fp32MultiplierParams, Fp32RounderParams, GroupScalerParams,
+    RowAccumulatorParams,
+)
+from spec.description import Axi4Memory, Clock, Description, Pipeline
+from spec.tile import Tile
+from tests.conftest import PROJECT
+
+PAGE = (PROJECT / "docs" / "pipeline.md").read_text(encoding="utf-8")
+UNITS = {
+    "addition": lambda fp32: Fp32AdderParams(fp32=fp32),
+    "rounding of a group's sum": lambda fp32: Fp32RounderParams(fp32=fp32, sum_bits=44,
+                                                                lsb_exponent=-18),
+    "multiplication": lambda fp32: Fp32MultiplierParams(fp32=fp32),
+    "E8M0 scaling": lambda fp32: GroupScalerParams(fp32=fp32, scale_format="e8m0"),
+}
+
+
+def described(mhz: float = 800.0, **pipeline: int) -> Tile:
+    return Tile(description=Description(name="t", memory=Axi4Memory(), clock=Clock(target_mhz=mhz),
+                                        pipeline=Pipeline(**pipeline)))
+
+
+def table(first: str) -> list[list[str]]:
+    """The rows of a table of the page, the heading first, without back quotes."""
+    (text,) = re.findall(rf"^\| {re.escape(first)}.*?(?=\n\n)", PAGE, re.DOTALL | re.MULTILINE)
+    rows = [[cell.strip().replace("`", "") for cell in line.split("|")[1:-1]]
+            for line in text.splitlines()]
+    return [rows[0], *rows[2:]]
+
+
+def test_the_page_has_the_cuts_of_the_records() -> None:
+    heading, *rows = table("`fp32` | addition")
+    assert [row[0] for row in rows] == [str(fp32) for fp32 in range(1, 7)]
+    for row in rows:
+        for name, cell in zip(heading[1:], row[1:], strict=True):
+            unit = UNITS[name](int(row[0]))
+            assert cell == ", ".join(unit.cuts), (name, row[0])
+            assert unit.LATENCY == len(unit.cuts) + 1
+
+
+def test_the_page_has_what_follows_from_the_clock() -> None:
+    heading, low, high = table("clock target")
+    for row, targets in ((low, (1.0, 850.0)), (high, (850.1, 1000.0, 5000.0))):
+        for mhz in targets:
+            found = described(mhz).pipeline.model_dump()
+            assert found == dict(zip(heading[1:], map(int, row[1:]), strict=True)), mhz
+
+
+def test_the_page_has_the_ranges() -> None:
+    fields = Pipeline.model_json_schema()["properties"]
+    for key, allowed, _ in table("key")[1:]:
+        (limits,) = (one for one in fields[key]["anyOf"] if one["type"] == "integer")
+        assert [int(number) for number in re.findall(r"\d+", allowed)] == [
+            limits["minimum"], limits["maximum"]], key
+
+
+def test_a_key_that_is_given_stays() -> None:
+    tile = described(1000.0, adder_tree=0, fp32=2)
+    assert tile.pipeline.model_dump() == {
+        "multiply": 1, "shift": 0, "adder_tree": 0, "fp32": 2, "quantizer": 1}
+
+
+@pytest.mark.parametrize("ranks", range(9))
+@pytest.mark.parametrize("lanes", [1, 2, 3, 8, 32, 256])
+def test_every_rank_of_the_adder_tree_has_its_place(lanes: int, ranks: int) -> None:
+    params = DotArrayParams(weights="e4m3", activations="e4m3", lanes=lanes, group_beats=1,
+                            adder_tree=ranks)
+    levels = (lanes - 1).bit_length()
+    places = params.tree_registers
+    assert len(places) == ranks
+    assert list(places) == sorted(places)
+    assert not ranks or places[-1] == levels
+    assert params.LATENCY == 2 + ranks
+    if ranks <= levels:
+        # Evenly: no two parts differ by more than one level.
+        parts = [b - a for a, b in zip((0, *places), places, strict=False)]
+        assert not parts or max(parts) - min(parts) <= 1
+
+
+@pytest.mark.parametrize("fp32", range(1, 7))
+def test_rows_are_as_far_apart_as_the_addition_takes(fp32: int) -> None:
+    tile = described(fp32=fp32)
+    assert tile.rows_per_strip == {1: 1, 2: 2, 3: 4, 4: 4, 5: 8, 6: 8}[fp32]
+    assert tile.sequencer.row_distance == tile.fp32_adder.LATENCY == fp32
+    assert tile.column.row_accumulator.LATENCY == fp32
+    assert RowAccumulatorParams(rows=32, fp32=fp32).LATENCY == fp32 + 1
+
+
+@pytest.mark.parametrize("fp32", range(1, 7))
+def test_no_sum_is_there_before_its_combined_scale(fp32: int) -> None:
+    column = described(multiply=0, adder_tree=0, fp32=fp32).column.model_copy(
+        update={"scale_format": "fp32"})
+    assert column.sum_cycles >= column.scale_combiner.LATENCY == column.group_scaler.LATENCY
