@@ -24,7 +24,7 @@ import cocotb_tools.config
 import find_libpython
 
 __all__ = ["BenchResult", "SimulationFailed", "SimulatorError", "build_directory", "build_library",
-           "build_simulation", "end_children", "run_simulation"]
+           "build_simulation", "end_children", "random_power_up", "run_simulation"]
 
 RUNTIME_SOURCES = ("verilated.cpp", "verilated_vpi.cpp", "verilated_threads.cpp",
                    "verilated_random.cpp", "verilated_vcd_c.cpp")
@@ -60,10 +60,12 @@ def build_directory() -> Path:
 
 def build_simulation(verilog: str, top: str, *, sources: tuple[Path, ...] = (),
                      models: tuple[Path, ...] = (), trace: bool = False,
-                     optimise: str = "-O1") -> Path:
+                     optimise: str = "-O1", power_up: str = "fast") -> Path:
     """Return the executable of module ``top``, built if it is not there yet.
 
-    ``sources`` are more Verilog files, ``models`` C++ files that they call.
+    ``sources`` are more Verilog files, ``models`` C++ files that they call. State that has no
+    initial value starts as the simulator likes; with ``power_up="unique"`` it starts at random if
+    the simulation gets the arguments of :func:`random_power_up`.
 
     The name of its folder is the hash of everything that goes into it. Safe against other
     processes that build the same: one builds, the others wait.
@@ -71,7 +73,7 @@ def build_simulation(verilog: str, top: str, *, sources: tuple[Path, ...] = (),
     :Errors: :class:`SimulatorError` with the tool's own words.
     """
     options = ["--cc", "--vpi", "--prefix", "Vtop", "--top-module", top, "-Wno-fatal", "-Wno-lint",
-               "-Wno-style", "--x-assign", "fast", "--x-initial", "fast", "--no-timing",
+               "-Wno-style", "--x-assign", "fast", "--x-initial", power_up, "--no-timing",
                "--no-assert", *(["--trace-vcd"] if trace else [])]
     texts = [verilog, *(source.read_text() for source in (*sources, *models))]
     content = "\0".join([*texts, *options, optimise, *COMPILE_FLAGS, _versions()])
@@ -90,7 +92,7 @@ def build_simulation(verilog: str, top: str, *, sources: tuple[Path, ...] = (),
             unity = folder / "model" / "unity.cpp"
             parts = sorted(path.name for path in unity.parent.glob("*.cpp") if path != unity)
             main = cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"
-            unity.write_text("".join(f'#include "{name}"\n' for name in (*parts, main)))
+            unity.write_text(_unity(parts, main))
             libraries = cocotb_tools.config.libs_dir
             partial = folder / f"{top}.partial"
             _call(["g++", *COMPILE_FLAGS, optimise, f"-DVM_TRACE={int(trace)}",
@@ -101,6 +103,22 @@ def build_simulation(verilog: str, top: str, *, sources: tuple[Path, ...] = (),
                   folder / "model", "g++")
             partial.rename(executable)
     return executable
+
+
+def _unity(parts: list[str], main: Path) -> str:
+    """One C++ text of all parts. What runs once only, at the start, is not optimised: this takes
+    most of the compiler's time otherwise."""
+    once = [name for name in parts if name.endswith("__Slow.cpp")]
+    others = [name for name in parts if name not in once]
+    return "".join([
+        '#include "Vtop__pch.h"\n#pragma GCC push_options\n#pragma GCC optimize("O0")\n',
+        *(f'#include "{name}"\n' for name in once), "#pragma GCC pop_options\n",
+        *(f'#include "{name}"\n' for name in (*others, main))])
+
+
+def random_power_up(seed: int) -> tuple[str, ...]:
+    """The arguments that give a simulation built with ``power_up="unique"`` its first state."""
+    return ("+verilator+rand+reset+2", f"+verilator+seed+{seed % 0x7FFFFFFF + 1}")
 
 
 def build_library(source: Path, optimise: str = "-O2") -> Path:
