@@ -12,7 +12,7 @@ from tools.console import UserError
 from tools.liberty import Library
 from tools.liberty_text import Group, parse_groups
 
-__all__ = ["cell_groups", "cell_models", "inline_cells"]
+__all__ = ["cell_groups", "cell_models", "cells_of", "inline_cells"]
 
 # An instance as yosys writes it, and one of its pins.
 _INSTANCE = re.compile(
@@ -49,6 +49,11 @@ def cell_groups(library: Library) -> dict[str, Group]:
         for cell in parse_groups(f"file {number + 1} of {library.name}", text)[0].of("cell"):
             found.setdefault(cell.name, cell)
     return found
+
+
+def cells_of(netlist: str, cells: Mapping[str, Group]) -> set[str]:
+    """The library cells that a netlist, as yosys writes it, has instances of."""
+    return {match["cell"] for match in _INSTANCE.finditer(netlist) if match["cell"] in cells}
 
 
 def cell_models(cells: Mapping[str, Group], wanted: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ from random import Random
 from typing import Any
 
 from tools.aig import Aig, read_constants
-from tools.cell_models import cell_models
+from tools.cell_models import cell_models, cells_of
 from tools.console import UserError
 from tools.cut import GateCut, RtlCut
 from tools.liberty_text import Group
@@ -60,12 +60,12 @@ def prove_netlist(design: str, netlist: str, top: str, cells: Mapping[str, Group
     themselves.
     """
     tell = progress or (lambda text: None)
-    used = {name for name in cells if f"\n  {name} " in netlist}
     folder = Path(tempfile.mkdtemp(prefix=".equivalence-", dir=out))
     try:
         (folder / "design.il").write_text(design, encoding="utf-8")
         (folder / "netlist.v").write_text(netlist, encoding="utf-8")
-        (folder / "models.v").write_text(cell_models(cells, used), encoding="utf-8")
+        (folder / "models.v").write_text(cell_models(cells, cells_of(netlist, cells)),
+                                        encoding="utf-8")
         tell("yosys reads RTL and netlist")
         run_yosys("\n".join([
             "read_verilog -lib models.v", "read_verilog -sv netlist.v", f"hierarchy -top {top}",

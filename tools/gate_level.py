@@ -18,17 +18,27 @@ from tools.liberty_text import Group
 
 __all__ = ["check_ports", "run_gates", "simulation_netlist"]
 
-_INITIAL = re.compile(r"^  initial begin\n(?:    (?:\w+|\\\S+ )\[\d+\] = \d+'h[0-9a-f]+;\n)+  end\n",
-                      re.MULTILINE)
+_INITIAL = re.compile(
+    r"^  initial begin\n(?:    (?P<memory>\w+|\\\S+ )\[\d+\] = \d+'[hd][0-9a-f]+;\n)+  end\n",
+    re.MULTILINE)
 _PORT = re.compile(r"^  (input|output) (?:\[(\d+):0\] )?(\w+|\\\S+ ?);$", re.MULTILINE)
 
 
 def simulation_netlist(netlist: str, cells: Mapping[str, Group]) -> str:
     """The netlist for a simulator: cells replaced by what they do, memories without initial values.
 
-    A chip's memories hold anything when power comes, whatever the RTL's simulation begins with.
+    A chip's memories hold anything when power comes, whatever the RTL's simulation begins with;
+    those that nothing writes, tables, keep what they have.
     """
-    return _INITIAL.sub("", inline_cells(netlist, cells))
+    text = inline_cells(netlist, cells)
+
+    def without(initial: re.Match[str]) -> str:
+        module = text[initial.end():text.index("endmodule", initial.end())]
+        written = re.search(rf"^\s+{re.escape(initial['memory'])}\[.*\] *(?:\[.*\] )?<= ", module,
+                            re.MULTILINE)
+        return "" if written else initial[0]
+
+    return _INITIAL.sub(without, text)
 
 
 def check_ports(tile: Tile, netlist: str) -> None:

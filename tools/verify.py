@@ -1,5 +1,6 @@
 """``pnmtile verify``: all benches of one tile."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,10 +27,21 @@ def verify(
         metavar="UNIT", help="Only this unit; may be given several times.")] = None,
     seed: Annotated[int | None, typer.Option(
         min=0, max=(1 << 31) - 1, help="Seed of all random data; without, a new one.")] = None,
+    gates: Annotated[bool, typer.Option(
+        "--gates", help="Verify the synthesised netlist in place of the RTL: prove its units equal "
+        "to the RTL's where that ends, and run the tile's bench on it.")] = False,
+    liberty: Annotated[list[Path] | None, typer.Option(
+        metavar="FILE", show_default=False,
+        help="With --gates: Liberty file of the library (may be gzipped; may be given several "
+             "times); without, the embedded one.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Simulate every unit and the tile against the golden models."""
     resolved = load_tile(tile)
+    if gates and unit:
+        raise UserError("--gates is about the whole tile; leave --unit out")
+    if liberty and not gates:
+        raise UserError("--liberty is the library of --gates; give both or neither")
     from tools.benches import UNITS, units_of
     from tools.doctor import require
 
@@ -46,10 +58,17 @@ def verify(
         import secrets
         seed = secrets.randbelow(1 << 31)
     say(f"verifying {resolved.name} with seed {seed} (--seed {seed} repeats this run)")
-    runs = _run_all(resolved, wanted, seed)
-    result = {"held": all(run.passed for run in runs),
-              "seed": seed, "units": [_as_dict(run) for run in runs]}
-    report = tile_directory(resolved) / "verify.json"
+    if gates:
+        from tools.verify_gates import show_gates, verify_gates
+
+        found = verify_gates(resolved, liberty or (), seed)
+        show_gates(found)
+        runs, held, more = [found.run], found.held, found.to_dict()
+    else:
+        runs = _run_all(resolved, wanted, seed)
+        held, more = all(run.passed for run in runs), {}
+    result = {"held": held, "seed": seed, **more, "units": [_as_dict(run) for run in runs]}
+    report = tile_directory(resolved) / ("verify_gates.json" if gates else "verify.json")
     write_file(report, to_json(manifest(resolved, _PACKAGES, {}, **result)))
     _show(resolved, runs)
     say(f"report: {report}")
