@@ -9,7 +9,7 @@ from amaranth.lib import wiring
 from hdl.tile import Tile
 from spec.tile import Tile as TileRecord
 
-__all__ = ["tile_rtlil", "tile_verilog", "unit_verilog"]
+__all__ = ["tile_rtlil", "tile_verilog", "unit_rtlil", "unit_verilog"]
 
 
 def _ports(component: wiring.Component) -> list[Signal]:
@@ -36,5 +36,9 @@ def tile_verilog(tile: TileRecord) -> str:
 
 def tile_rtlil(tile: TileRecord) -> str:
     """Return the RTLIL of a tile, hierarchy and memories kept."""
-    component = Tile(tile)
-    return rtlil.convert(component, name=tile.name, ports=_ports(component), emit_src=False)
+    return unit_rtlil(Tile(tile), tile.name)
+
+
+def unit_rtlil(component: wiring.Component, name: str) -> str:
+    """Return the RTLIL of ``component`` with top module ``name``, hierarchy and memories kept."""
+    return rtlil.convert(component, name=name, ports=_ports(component), emit_src=False)

@@ -5,8 +5,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tb.simulator import build_library
 
@@ -91,5 +93,5 @@ def _number(code: str) -> int:
     return sum((ord(letter) - 32) * 94**place for place, letter in enumerate(code))
 
 
-def _pointer(array: np.ndarray) -> ctypes.c_void_p:  # type: ignore[type-arg]
+def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)

@@ -80,7 +80,8 @@ class Aig:
         variables = [node for node in cone if self.nodes[node] is None]
         ands = [node for node in cone if self.nodes[node] is not None]
         number = {0: 0} | {node: place for place, node in enumerate(variables + ands, 1)}
-        text = bytearray(f"aig {len(cone)} {len(variables)} 0 {len(outputs)} {len(ands)}\n", "ascii")
+        sizes = len(cone), len(variables), 0, len(outputs), len(ands)
+        text = bytearray(b"aig %d %d %d %d %d\n" % sizes)
         for literal in outputs:
             text += b"%d\n" % (2 * number[literal >> 1] + (literal & 1))
         for node in ands:

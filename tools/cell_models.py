@@ -66,7 +66,7 @@ def cell_models(cells: Mapping[str, Group], wanted: Iterable[str]) -> str:
     :Errors: ``UserError`` for a cell that is not in ``cells``, and for one whose behaviour Liberty
         gives in another way (state tables, banks, three states).
     """
-    models = []
+    models: list[str] = []
     for name in sorted(set(wanted)):
         if name not in cells:
             raise UserError(f"cell {name} of the netlist is not in the library")

@@ -1,15 +1,15 @@
 """Formal equivalence of a netlist with the RTL it was made from, unit by unit.
 
-Both sides of a unit become Boolean functions between the same cut points: ports, registers, memories
-and the units inside. A register of the RTL is the flip-flop whose net has its name. Then every
-output, every input of a memory or unit, and every register's next state must be equal: by
+Both sides of a unit become Boolean functions between the same cut points: ports, registers,
+memories and the units inside. A register of the RTL is the flip-flop whose net has its name. Then
+every output, every input of a memory or unit, and every register's next state must be equal: by
 structure, by random simulation (which finds most differences), or by abc's SAT sweeping.
 """
 
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -81,8 +81,8 @@ def prove_netlist(design: str, netlist: str, top: str, cells: Mapping[str, Group
                                  *_READ_ARRANGED, "write_json arranged.json", ""]),
                       folder, progress)
             arranged = _modules(folder, "arranged")
-            again = _prove({name: arranged[name] for name in hard if name in arranged}, gates, cells,
-                           folder, tell)
+            again = _prove({name: arranged[name] for name in hard if name in arranged}, gates,
+                           cells, folder, tell)
             proofs |= {name: UnitProof(name, proof.result, proof.points, _ARRANGED)
                        for name, proof in again.items() if proof.result == "equal"}
         return list(proofs.values())
@@ -160,16 +160,17 @@ class _Unit:
             if not wrong:
                 same.append(name)
                 continue
-            proof = self._different(name, wanted, found, len(points), lambda node, place=(
-                wrong & -wrong).bit_length() - 1: values[node] >> place & 1)
+            first = (wrong & -wrong).bit_length() - 1
+            proof = self._different(name, (wanted, found), len(points),
+                                    [value >> first & 1 for value in values])
             if proof.result == "different":
                 return [], proof
             unclear = unclear or proof
         return same, unclear
 
-    def _different(self, name: str, wanted: int, found: int, points: int,
-                   value: Callable[[int], int]) -> UnitProof:
-        support = sorted(self.graph.support([wanted, found]))
+    def _different(self, name: str, literals: tuple[int, int], points: int,
+                   values: Sequence[int]) -> UnitProof:
+        support = sorted(self.graph.support(literals))
         twins = {literal >> 1 for literal, _ in self.rtl.twins.values()}
         alone = [node for node in support
                  if node in self.rtl.alone or node in self.gates.registers.keys() - twins
@@ -178,9 +179,9 @@ class _Unit:
             return UnitProof(self.name, "not proved", points,
                              f"{name} depends on {self.names[alone[0]]}, which has no counterpart "
                              "on the other side; simulated only")
-        where = ", ".join(f"{self.names[node]}={value(node)}" for node in support[:12])
+        where = ", ".join(f"{self.names[node]}={values[node]}" for node in support[:12])
         more = f" and {len(support) - 12} more inputs" if len(support) > 12 else ""
-        right = value(wanted >> 1) ^ wanted & 1
+        right = values[literals[0] >> 1] ^ literals[0] & 1
         return UnitProof(self.name, "different", points,
                          f"{name} is {right} in the RTL and {1 - right} in the netlist where "
                          f"{where}{more}")

@@ -105,13 +105,12 @@ def measure_power(tile: Tile, netlist: str, library: Library, files: Sequence[Pa
     tell("reading the library's power data")
     power = read_power(files, {gate.cell for gate in gates.gates})
     text = simulation_netlist(named, cells)
-    slew = library.fo4[1] * 1e-12
-    return [_measure(tile, _MAKE[name](tile), text, gates, power, slew, out, tell)
+    return [_measure(tile, _MAKE[name](tile), text, gates, power, library, out, tell)
             for name in workloads]
 
 
 def _measure(tile: Tile, workload: Workload, text: str, gates: GateNetlist, power: PowerLibrary,
-             slew: float, out: Path, tell: Callable[[str], None]) -> WorkloadPower:
+             library: Library, out: Path, tell: Callable[[str], None]) -> WorkloadPower:
     tell(f"simulating {workload.name} on the gates")
     vcd = out / f"{workload.name}.vcd"
     before = workload.job.image.copy()
@@ -125,8 +124,8 @@ def _measure(tile: Tile, workload: Workload, text: str, gates: GateNetlist, powe
     finally:
         vcd.unlink(missing_ok=True)
     cycles = toggles["system.clk"][0][0]
-    found = estimate(gates, power, _net_toggles(gates, toggles),
-                     cycles / (tile.clock_mhz * 1e6), slew)
+    found = estimate(gates, power, library.cells, _net_toggles(gates, toggles),
+                     cycles / (tile.clock_mhz * 1e6), library.fo4[1])
     return WorkloadPower(
         workload.name, workload.what,
         not done.errors and workload.right(before, workload.job.image, tile), tile.clock_mhz,

@@ -203,7 +203,8 @@ class _Reader:
                 changing = max(0.0, 1 - sum(share for _, share in others))
             tables = {edge: self._table(table) for edge in ("rise", "fall")
                       for table in group.of(f"{edge}_power", "power")}
-            for name in related.split() or [None]:
+            causes: list[str | None] = [*related.split()]
+            for name in causes or [None]:
                 yield PowerArc(name, tables.get("rise"), tables.get("fall"), held, changing)
 
     def _table(self, group: Group) -> Table:

@@ -88,9 +88,8 @@ def quantize_workload(tile: Tile) -> Workload:
     rows = max(1, _ATOMS * tile.atom_bytes // (2 * k))
     values = random.standard_normal((rows, k)).astype(np.float32)
     codes = (values.view(np.uint32) >> 16).astype(np.uint16)
-    rules = {name: rule for rule, name in RULE_NAMES.items()}
     job = quantize_job(tile, Tensor(TensorFormat.BF16, codes),
-                       TensorFormat[described.formats[0].upper()], rules[described.rules[0]],
+                       TensorFormat[described.formats[0].upper()], RULE_NAMES[described.rules[0]],
                        described.groups[0])
     return Workload("quantize", f"QUANTIZE of {rows} x {k} BF16 to {described.formats[0]}, "
                     "normally distributed", job, [tile.atom_bytes] * job.atoms, "byte")
