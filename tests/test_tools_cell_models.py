@@ -52,9 +52,10 @@ def test_models_do_what_yosys_reads_in_the_liberty_text(tmp_path: Path) -> None:
     script = ["read_liberty library.lib"]
     script += [f"rename {name} {name}_gold" for name in cells]
     script += ["read_verilog models.v", "proc", "opt_clean"]
+    asynchronous = ("DFFR_X1", "DFFS_X1", "DFFRS", "LATCH")
     for name in cells:
         script += [f"equiv_make {name}_gold {name} {name}_both", f"cd {name}_both",
-                   "async2sync" if name in ("DFFR_X1", "DFFS_X1", "DFFRS", "LATCH") else "opt_clean",
+                   "async2sync" if name in asynchronous else "opt_clean",
                    "equiv_simple", "equiv_induct", "equiv_status -assert", "cd"]
     run_yosys("\n".join([*script, ""]), tmp_path)
 
@@ -100,7 +101,8 @@ def test_instances_become_what_their_cells_do() -> None:
     ([_pin("A"), _pin("Y", "A &")], "cell BAD: no model can be made of it: "),
 ])
 def test_cells_without_a_model_are_refused(parts: list[str], message: str) -> None:
-    text = generic_liberty().rstrip().removesuffix("}") + f"cell (BAD) {{ {' '.join(parts)} }}\n}}\n"
+    text = generic_liberty().rstrip().removesuffix("}")
+    text += f"cell (BAD) {{ {' '.join(parts)} }}\n}}\n"
     cells = cell_groups(parse_liberty([("library", text)]))
     with pytest.raises(UserError) as caught:
         cell_models(cells, ["BAD"])

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -70,8 +71,8 @@ def test_a_swapped_gate_is_found(design: tuple[str, str], module: str, tmp_path:
 def test_a_lost_register_is_not_called_equal(design: tuple[str, str], tmp_path: Path) -> None:
     """A flip-flop whose output has no name of the RTL any more: nothing is known of it."""
     rtl, netlist = design
-    match = re.search(r"^  DFF_X1 \w+ \(\n    \.CK\(clk\),\n    \.D\(\S+\),\n    \.Q\((.*)\)\n  \);\n",
-                      netlist, re.MULTILINE)
+    match = re.search(r"^  DFF_X1 \w+ \(\n    \.CK\(clk\),\n    \.D\(\S+\),\n    \.Q\((.*)\)\n"
+                      r"  \);\n", netlist, re.MULTILINE)
     assert match is not None
     lost = match[0].replace(match[1], "lost_") + f"  assign {match[1]} = lost_ & clk;\n"
     proofs = _proofs(rtl, netlist.replace(match[0], "  wire lost_;\n" + lost, 1), tmp_path)
@@ -79,13 +80,12 @@ def test_a_lost_register_is_not_called_equal(design: tuple[str, str], tmp_path: 
     assert any("has no counterpart" in (proof.detail or "") for proof in proofs.values())
 
 
-def test_graphs_compute_what_expressions_say(tmp_path: Path) -> None:
+def test_graphs_compute_what_expressions_say() -> None:
     graph = Aig()
     names = "abcd"
     literals = {name: graph.variable() for name in names}
     values = {name: Function(graph, literal) for name, literal in literals.items()}
     found = evaluate("(a ^ b) & !(c | d') | a b c", values, Function(graph, 1)).literal
-    from random import Random
     words = graph.simulate(4096, Random(1))
     for place in range(4096):
         a, b, c, d = (words[literals[name] >> 1] >> place & 1 for name in names)

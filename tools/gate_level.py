@@ -5,14 +5,11 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from amaranth.hdl import Value
-from amaranth.lib.wiring import In
-
 from spec.tile import Tile
 from tb.simulator import (
     SimulationFailed, build_directory, build_simulation, random_power_up, run_simulation,
 )
-from tools.benches import UnitRun, component
+from tools.benches import UnitRun
 from tools.cell_models import inline_cells
 from tools.console import UserError
 from tools.liberty_text import Group
@@ -22,7 +19,10 @@ __all__ = ["check_ports", "run_gates", "simulation_netlist"]
 _INITIAL = re.compile(
     r"^  initial begin\n(?:    (?P<memory>\w+|\\\S+ )\[\d+\] = \d+'[bhd][0-9a-fx]+;\n)+  end\n",
     re.MULTILINE)
-_PORT = re.compile(r"^  (input|output) (?:\[(\d+):0\] )?(\w+|\\\S+ ?);$", re.MULTILINE)
+_PORT = re.compile(r"^  (?P<direction>input|output) (?P<width>(?!))?(?:\[(?P<left>\d+):0\] )?"
+                   r"(?P<name>\w+|\\\S+ ?);$", re.MULTILINE)
+_RTL_PORT = re.compile(r"^  wire (?:width (?P<width>\d+) )?(?P<direction>input|output) \d+ +"
+                       r"(?P<left>(?!))?(?P<name>\S+)$", re.MULTILINE)
 
 
 def simulation_netlist(netlist: str, cells: Mapping[str, Group]) -> str:
@@ -42,24 +42,22 @@ def simulation_netlist(netlist: str, cells: Mapping[str, Group]) -> str:
     return _INITIAL.sub(without, text)
 
 
-def check_ports(tile: Tile, netlist: str) -> None:
-    """Compare the netlist's ports with the RTL's: names, directions, widths.
+def check_ports(rtl: str, netlist: str, top: str) -> None:
+    """Compare the ports of ``top`` in RTLIL and in the netlist: names, directions, widths.
 
     :Errors: ``UserError`` that names the ports that differ.
     """
-    rtl = component("tile", tile)
-    expected = {name: ("input" if member.flow is In else "output",
-                       len(Value.cast(getattr(rtl, name))))
-                for name, member in rtl.signature.members.items()}
-    expected |= {"clk": ("input", 1), "rst": ("input", 1)}
-    top = re.search(rf"^module {re.escape(tile.name)}\(.*?^endmodule", netlist,
-                    re.MULTILINE | re.DOTALL)
-    if top is None:
-        raise UserError(f"the netlist has no module {tile.name}")
-    found = {name.strip().removeprefix("\\"): (direction, int(left or 0) + 1)
-             for direction, left, name in _PORT.findall(top[0])}
-    wrong = sorted(name for name in expected.keys() | found.keys()
-                   if expected.get(name) != found.get(name))
+    sides = []
+    for text, module, port in ((rtl, rf"^module \\{re.escape(top)}\n.*?^end$", _RTL_PORT),
+                               (netlist, rf"^module {re.escape(top)} ?\(.*?^endmodule$", _PORT)):
+        found = re.search(module, text, re.MULTILINE | re.DOTALL)
+        if found is None:
+            raise UserError(f"there is no module {top}")
+        sides.append({match["name"].strip().removeprefix("\\"): (
+            match["direction"], int(match["width"] or match["left"] or 0) + (not match["width"]))
+            for match in port.finditer(found[0])})
+    wrong = sorted(name for name in sides[0].keys() | sides[1].keys()
+                   if sides[0].get(name) != sides[1].get(name))
     if wrong:
         raise UserError(f"the netlist's ports are not the RTL's: {', '.join(wrong[:5])} "
                         f"({len(wrong)} in all) are missing, too many, or of another width")
@@ -71,11 +69,10 @@ def run_gates(tile: Tile, netlist: str, cells: Mapping[str, Group], seed: int) -
     ``seed`` gives the bench's data and the power-up state. The log stays in the build directory. A
     simulation that dies counts as a failed test.
 
-    :Errors: ``UserError`` for a netlist whose ports are not the tile's, or with cells that have no
-        model; :class:`tb.simulator.SimulatorError` when it cannot be built or started.
+    :Errors: ``UserError`` for cells that have no model; :class:`tb.simulator.SimulatorError` when
+        it cannot be built or started.
     """
     started = time.monotonic()
-    check_ports(tile, netlist)
     # Compiling takes longer than the bench: nothing is optimised.
     executable = build_simulation(simulation_netlist(netlist, cells), tile.name, optimise="-O0",
                                   power_up="unique")

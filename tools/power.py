@@ -11,7 +11,8 @@ from tools.outputs import tile_directory, write_file
 
 __all__ = ["power"]
 
-_DRAM_REASON = "the energy of a DRAM access is the memory's, and no open source states it"
+_DRAM_REASON = ("the memory's own: what its supplies take is in no public data sheet of these "
+                "grades")
 
 
 def power(

@@ -51,7 +51,7 @@ def verify_gates(tile: "Tile", liberty: Sequence[Path], seed: int) -> GateResult
     from tb.simulator import SimulatorError, end_children
     from tools.cell_models import cell_groups, cell_models, cells_of
     from tools.equivalence import prove_netlist
-    from tools.gate_level import run_gates
+    from tools.gate_level import check_ports, run_gates
     from tools.generic_library import generic_liberty
     from tools.liberty import parse_liberty, read_liberty
     from tools.rtlil import merge_equal_modules
@@ -70,6 +70,7 @@ def verify_gates(tile: "Tile", liberty: Sequence[Path], seed: int) -> GateResult
         synthesise(design, tile.name, tuple(liberty) or None, tile.clock_mhz, folder,
                    progress=lambda text: tell(f"synthesising: {text}"))
         netlist = (folder / "netlist.v").read_text(encoding="utf-8")
+        check_ports(rtl, netlist, tile.name)
         cells = cell_groups(library)
         write_file(folder / "cells.v", cell_models(cells, cells_of(netlist, cells)))
         proofs = prove_netlist(merge_equal_modules(rtl, tile.name), netlist, tile.name, cells,
