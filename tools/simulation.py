@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Whole operations on the simulated tile: tile and memory in RTL, commands from Python."""
 
 import json
