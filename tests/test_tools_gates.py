@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+import shutil
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -25,22 +25,9 @@ SMALLEST = DESCRIPTIONS[2]
 
 
 @pytest.fixture(scope="module")
-def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("build")
-
-
-@pytest.fixture(autouse=True)
-def _build(build: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("PNMTILE_BUILD", str(build))
-    yield
-
-
-@pytest.fixture(scope="module")
-def verified(build: Path) -> dict[str, Any]:
+def verified() -> dict[str, Any]:
     """The answer to --json; the text for people under "said"."""
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as out, \
-            redirect_stderr(StringIO()) as err:
-        patch.setenv("PNMTILE_BUILD", str(build))
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
         code = run_command(["verify", str(SMALLEST), "--gates", "--seed", "3", "--json"])
     assert code == HELD, err.getvalue()
     answer: dict[str, Any] = json.loads(out.getvalue())
@@ -160,3 +147,17 @@ def test_power_of_a_tile_at_work(verified: dict[str, Any], tmp_path: Path,
         top.total.total * found.cycles / (tile.clock_mhz * 1e6) / found.work)
     data = found.to_dict()
     assert data["energy"]["unit"] == "pJ per MAC" and data["equals_golden"] is True
+
+
+@pytest.mark.cosim
+def test_a_large_model_is_compiled_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tb.simulator import build_directory, build_simulation
+
+    monkeypatch.setattr("tb.simulator.UNITY_BYTES", 0)
+    for folder in build_directory().glob("simulators/in_parts-*"):
+        shutil.rmtree(folder)
+    executable = build_simulation(
+        "module in_parts(input clk, output q); assign q = ~clk; endmodule", "in_parts")
+    assert executable.stat().st_mode & 0o100
+    model = executable.parent / "model"
+    assert len(list(model.glob("*.o"))) > 3 and not (model / "unity.cpp").exists()
