@@ -23,7 +23,8 @@ from tools.fpga_flow import build
 from tools.liberty import Library
 from tools.outputs import tile_directory, write_file
 from tools.pdk import Pdk, embedded_library, load_pdk, pdk_files
-from tools.power_report import WorkloadName, measure_power
+from tools.power_report import measure_power
+from tools.power_workload import WorkloadName
 from tools.recipe import Effort
 from tools.synthesis import synthesise
 from tools.synthesis_report import SynthesisReport

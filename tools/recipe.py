@@ -6,8 +6,8 @@ from typing import Literal
 from tools.adder_cells import AdderCell
 from tools.liberty import Library
 
-__all__ = ["Effort", "abc_script", "adder_map", "uses_adders", "write_inputs", "yosys_recipe",
-           "yosys_script"]
+__all__ = ["ARRANGED", "Effort", "abc_script", "adder_map", "uses_adders", "write_inputs",
+           "yosys_recipe", "yosys_script"]
 
 # What the netlist is mapped for: the smallest, a compromise, the fastest.
 Effort = Literal["area", "balanced", "speed"]
@@ -23,6 +23,8 @@ _TO_WORDS = (
 _ADDERS = ("maccmap", "techmap -map adders.v")
 # Flops keep the names of their registers, also those that give the complement.
 _TO_GATES = ("techmap", "opt -fast", "rename -wire")
+# The RTL with its sums arranged as in a netlist, but in no library's cells.
+ARRANGED = (*_TO_WORDS, "maccmap")
 # Below this width abc makes smaller logic of a row of full adders than full-adder cells are: the
 # products of FP8 significands.
 _ADDER_WIDTH = 16

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Whole operations on the simulated tile: tile and memory in RTL, commands from Python."""
 
 import json
@@ -149,7 +150,8 @@ def simulate(tile: Tile, image: NDArray[np.uint8], commands: list[Command],
              folder: Path | None = None, vcd: Path | None = None,
              progress: Callable[[int], None] | None = None, trace: Path | None = None,
              accesses: Path | None = None, host: Traffic | None = None,
-             faults: str = "", reads: Sequence[HostRead] = ()) -> SystemRun:
+             faults: str = "", reads: Sequence[HostRead] = (),
+             netlist: str | None = None) -> SystemRun:
     """Execute ``commands`` on the simulated tile; ``image`` is its memory, changed in place.
 
     A native tile has a whole pseudo-channel, of which ``image`` is the beginning, and every DRAM
@@ -160,6 +162,8 @@ def simulate(tile: Tile, image: NDArray[np.uint8], commands: list[Command],
     the commands run, every answer judged; it must stay away from the atoms that the commands write.
     ``faults`` are wrong bits in the DRAM, as :func:`tb.dram_model.model_arguments` has them.
     ``reads`` are what a host reads that takes one answer per cycle; without ``host`` only.
+
+    ``netlist`` is Verilog that takes the place of the tile's RTL, under the tile's name.
 
     ``progress`` is called now and then with the atoms read so far. ``vcd`` gets the waveform.
     Waveform and traces are also kept of a simulation that failed. The log stays in ``folder``;
@@ -173,7 +177,7 @@ def simulate(tile: Tile, image: NDArray[np.uint8], commands: list[Command],
         raise ValueError(f"{tile.name} sends no DRAM commands that could be traced: its memory is "
                          "behind AXI4")
     executable = _system(tile.model_dump_json(), vcd is not None, host is not None,
-                         build_directory())
+                         build_directory(), netlist)
     place = folder or build_directory() / "runs" / f"{tile.name}-{os.getpid()}"
     place.mkdir(parents=True, exist_ok=True)
     with (_written(vcd) as waveform, _written(trace) as trace_to,
@@ -186,19 +190,20 @@ def simulate(tile: Tile, image: NDArray[np.uint8], commands: list[Command],
 
 
 @cache
-def _system(text: str, trace: bool, host: bool, build: Path) -> Path:
+def _system(text: str, trace: bool, host: bool, build: Path, netlist: str | None = None) -> Path:
     """The simulation of a tile (as JSON) and its memory, generated once per process."""
     tile = Tile.model_validate_json(text)
     here = Path(__file__).parent.parent / "tb"
     component = TileComponent(tile)
     return build_simulation(
-        _wrapper(tile, component, host) + unit_verilog(component, tile.name), TOP,
+        _wrapper(tile, component, host) + (netlist or unit_verilog(component, tile.name)), TOP,
         sources=(HOST_TRAFFIC_SOURCES if host else (*SOURCES, here / "host_reader.sv")
                  if tile.native else (here / "axi4_memory.sv",)),
         models=(TRAFFIC_MODELS if host else (*MODELS, here / "host_reader.cpp")
                 if tile.native else (here / "axi4_memory.cpp",)),
         # With a waveform, the time goes into writing it.
-        trace=trace, optimise="-O1" if trace else "-O2")
+        # A netlist's takes far longer to compile than to run.
+        trace=trace, optimise="-O0" if netlist else "-O1" if trace else "-O2")
 
 
 def _run(executable: Path, tile: Tile, image: NDArray[np.uint8], commands: list[Command],

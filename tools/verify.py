@@ -8,6 +8,9 @@ from spec.load import load_tile
 from tools.console import (
     JsonOption, NotHeld, TileArgument, UserError, console, emit, say, to_json,
 )
+from tools.library_options import (
+    DontUseOption, EffortOption, LibertyOption, PdkOption, chosen_library,
+)
 from tools.outputs import manifest, tile_directory, write_file
 
 if TYPE_CHECKING:
@@ -26,10 +29,22 @@ def verify(
         metavar="UNIT", help="Only this unit; may be given several times.")] = None,
     seed: Annotated[int | None, typer.Option(
         min=0, max=(1 << 31) - 1, help="Seed of all random data; without, a new one.")] = None,
+    gates: Annotated[bool, typer.Option(
+        "--gates", help="Verify the synthesised netlist in place of the RTL: prove its units equal "
+        "to the RTL's where that ends, and run the tile's bench on it.")] = False,
+    pdk: PdkOption = None,
+    liberty: LibertyOption = None,
+    dont_use: DontUseOption = None,
+    effort: EffortOption = "area",
     json: JsonOption = False,
 ) -> None:
     """Simulate every unit and the tile against the golden models."""
     resolved = load_tile(tile)
+    if gates and unit:
+        raise UserError("--gates is about the whole tile; leave --unit out")
+    if (pdk or liberty or dont_use or effort != "area") and not gates:
+        raise UserError("--pdk, --liberty, --dont-use and --effort are about the netlist of "
+                        "--gates; give --gates, too")
     from tools.benches import UNITS, units_of
     from tools.doctor import require
 
@@ -46,10 +61,17 @@ def verify(
         import secrets
         seed = secrets.randbelow(1 << 31)
     say(f"verifying {resolved.name} with seed {seed} (--seed {seed} repeats this run)")
-    runs = _run_all(resolved, wanted, seed)
-    result = {"held": all(run.passed for run in runs),
-              "seed": seed, "units": [_as_dict(run) for run in runs]}
-    report = tile_directory(resolved) / "verify.json"
+    if gates:
+        from tools.verify_gates import show_gates, verify_gates
+
+        found = verify_gates(resolved, chosen_library(pdk, liberty, dont_use), effort, seed)
+        show_gates(found)
+        runs, held, more = [found.run], found.held, found.to_dict()
+    else:
+        runs = _run_all(resolved, wanted, seed)
+        held, more = all(run.passed for run in runs), {}
+    result = {"held": held, "seed": seed, **more, "units": [_as_dict(run) for run in runs]}
+    report = tile_directory(resolved) / ("verify_gates.json" if gates else "verify.json")
     write_file(report, to_json(manifest(resolved, _PACKAGES, {}, **result)))
     _show(resolved, runs)
     say(f"report: {report}")
