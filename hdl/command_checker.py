@@ -54,7 +54,7 @@ class CommandChecker(wiring.Component):
     The sizes of the regions need one product, rows times atoms per row; it is made by shifting and
     adding, one bit of the smaller factor per cycle, so no multiplier is spent on it.
 
-    :Timing: at most ``3 + CommandCheckerParams.size_cycles`` cycles from a descriptor to its
+    :Timing: at most ``4 + CommandCheckerParams.size_cycles`` cycles from a descriptor to its
         result; at most 2 from the end of ``hold`` when that comes later.
 
     Members
@@ -128,7 +128,6 @@ class CommandChecker(wiring.Component):
         other = other_address[memory.offset_bits:memory.address_bits]
         source_end = Signal(max(memory.index_bits, params.atoms_bits) + 1)
         other_end = Signal.like(source_end)
-        m.d.comb += [source_end.eq(source + source_atoms), other_end.eq(other + other_atoms)]
         base = self.window_base[memory.offset_bits:]
         limit = self.window_limit[memory.offset_bits:]
 
@@ -195,7 +194,11 @@ class CommandChecker(wiring.Component):
                     scale_term.eq(scale_term << 1),
                 ]
                 with m.If(~(code_bits[1:].any() | scale_bits[1:].any())):
-                    m.next = "CHECK"
+                    m.next = "ENDS"
+            with m.State("ENDS"):
+                m.d.sync += [source_end.eq(source + source_atoms),
+                             other_end.eq(other + other_atoms)]
+                m.next = "CHECK"
             with m.State("CHECK"):
                 m.d.sync += [
                     checked.opcode.eq(command.opcode),

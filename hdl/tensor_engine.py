@@ -92,7 +92,17 @@ class TensorEngine(wiring.Component):
         m.submodules.path = path = TensorPath(params)
         wiring.connect(m, reads.regions, joiner.i)
         wiring.connect(m, joiner.o, wiring.flipped(self.read))
-        wiring.connect(m, beats.o, path.i)
+        # Whether the path is ready is not to reach the memory side in the same cycle.
+        m.submodules.ready = ready = SkidBuffer(
+            SkidBufferParams(bits=beats.o.payload.shape().size))
+        m.d.comb += [
+            ready.i.valid.eq(beats.o.valid),
+            ready.i.payload.eq(beats.o.payload.as_value()),
+            beats.o.ready.eq(ready.i.ready),
+            path.i.valid.eq(ready.o.valid),
+            path.i.payload.as_value().eq(ready.o.payload),
+            ready.o.ready.eq(path.i.ready),
+        ]
         if params.transposer:
             wiring.connect(m, reads.blocks, path.blocks)
         m.d.comb += [

@@ -277,7 +277,7 @@ async def latency(dut):
     checking.board.close(at_least=100)
     measured = [came - took for took, came in zip(checking.source.taken, checking.sink.came,
                                                   strict=True)]
-    assert max(measured) == measured[0] == 3 + params.size_cycles, measured
+    assert max(measured) == measured[0] == 4 + params.size_cycles, measured
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")
@@ -299,7 +299,7 @@ async def hold(dut):
         dut.hold.value = 0
         ended = checking.bench.cycle
         await checking.result()
-        late = checking.sink.came[-1] - max(ended + 2, checking.source.taken[-1] + 3
+        late = checking.sink.came[-1] - max(ended + 2, checking.source.taken[-1] + 4
                                             + params.size_cycles)
         assert late <= 0, f"{late} cycles too late"
     checking.board.close(at_least=100)
