@@ -71,7 +71,7 @@ def test_a_swapped_gate_is_found(design: tuple[str, str], module: str, tmp_path:
 def test_a_lost_register_is_not_called_equal(design: tuple[str, str], tmp_path: Path) -> None:
     """A flip-flop whose output has no name of the RTL any more: nothing is known of it."""
     rtl, netlist = design
-    match = re.search(r"^  DFF_X1 \w+ \(\n    \.CK\(clk\),\n    \.D\(\S+\),\n    \.Q\((.*)\)\n"
+    match = re.search(r"^  DFF_X1 \S+ +\(\n    \.CK\(clk\),\n    \.D\(\S+\),\n    \.Q\((.*)\)\n"
                       r"  \);\n", netlist, re.MULTILINE)
     assert match is not None
     lost = match[0].replace(match[1], "lost_") + f"  assign {match[1]} = lost_ & clk;\n"

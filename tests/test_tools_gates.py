@@ -89,7 +89,7 @@ def test_ports_that_are_not_the_rtls_are_named(old: str, new: str, port: str) ->
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--gates", "--unit", "column"], "--gates is about the whole tile; leave --unit out"),
-    (["--liberty", "x.lib"], "--liberty is the library of --gates; give both or neither"),
+    (["--liberty", "x.lib"], "--pdk, --liberty, --dont-use and --effort are about the netlist"),
     (["--gates", "--liberty", "none.lib"], r"none\.lib"),
 ])
 def test_wrong_input(arguments: list[str], message: str,
@@ -135,7 +135,7 @@ def test_power_of_a_tile_at_work(verified: dict[str, Any], tmp_path: Path,
     assert found.held and found.unit == "MAC" and 0 < found.work <= 64 * tile.lanes
     top = found.units[0]
     netlist = Path(verified["netlist"]).read_text()
-    gates = len(re.findall(r"^  [A-Z]\w+_X\d \S+ ?\(", netlist, re.MULTILINE))
+    gates = len(re.findall(r"^  [A-Z]\w+_X\d \S+ +\(", netlist, re.MULTILINE))
     flops = len(re.findall(r"^  DFF_X1 ", netlist, re.MULTILINE))
     assert sum(unit.gates for unit in found.units) == gates
     assert top.total.leakage == pytest.approx(gates * 2e-9)

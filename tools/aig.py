@@ -1,6 +1,6 @@
 """And-inverter graphs: Boolean functions that share structure, simulated or written for abc."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
@@ -47,11 +47,16 @@ class Aig:
 
     def simulate(self, patterns: int, random: Random) -> list[int]:
         """Every node's value for so many random values of the variables: bit i for the i-th."""
+        return self.evaluate({node: random.getrandbits(patterns) for node in self.variables},
+                             patterns)
+
+    def evaluate(self, variables: Mapping[int, int], patterns: int = 1) -> list[int]:
+        """Every node's value for values of the variables (nodes); those not given are 0."""
         ones = (1 << patterns) - 1
         values: list[int] = []
-        for node in self.nodes:
+        for number, node in enumerate(self.nodes):
             if node is None:
-                values.append(random.getrandbits(patterns) if values else 0)
+                values.append(variables.get(number, 0))
                 continue
             first, second = (values[literal >> 1] ^ (ones if literal & 1 else 0)
                              for literal in node)

@@ -20,20 +20,23 @@ from tools.cell_models import cell_models, cells_of
 from tools.console import UserError
 from tools.cut import GateCut, RtlCut
 from tools.liberty_text import Group
-from tools.recipe import ARRANGED
+from tools.recipe import WORD_RECIPE
 from tools.yosys import run_yosys
 
 __all__ = ["UnitProof", "prove_netlist"]
 
 _PATTERNS = 4096
-_ARRANGED = "with the arithmetic arranged as the recipe has it"
 # Memories keep the form they have in the netlist's Verilog: registers of read ports outside.
 _READ_GATES = ("proc", "opt_expr", "memory_collect", "simplemap", "dffunmap", "aigmap", "opt_clean")
 _MAP_RTL = ("memory_nordff", "memory_map t:$mem_v2 r:SIZE=1 %i", "techmap", "dffunmap",
             "simplemap", "aigmap", "opt_clean")
 _READ_RTL = ("proc", "chformal -remove", "opt_expr", "opt_clean", "memory -nomap -norom", *_MAP_RTL)
 # The same with the arithmetic as the recipe arranges it: trees of adders do not prove otherwise.
-_READ_ARRANGED = (*ARRANGED, *_MAP_RTL)
+_ARRANGEMENTS = {
+    "with the arithmetic arranged as yosys's alumacc has it": (*WORD_RECIPE, *_MAP_RTL),
+    "with the arithmetic arranged as yosys's alumacc and maccmap have it":
+        (*WORD_RECIPE, "maccmap", *_MAP_RTL),
+}
 
 
 @dataclass(frozen=True)
@@ -74,16 +77,17 @@ def prove_netlist(design: str, netlist: str, top: str, cells: Mapping[str, Group
         ]), folder, progress)
         proofs = _prove(_modules(folder, "rtl"), gates := _modules(folder, "gates"), cells, folder,
                         tell)
-        hard = [name for name, proof in proofs.items() if proof.result == "not proved"]
-        if hard:
+        for how, script in _ARRANGEMENTS.items():
+            hard = [name for name, proof in proofs.items() if proof.result == "not proved"]
+            if not hard:
+                break
             tell("yosys arranges the arithmetic")
-            run_yosys("\n".join(["read_rtlil design.il", f"hierarchy -top {top}",
-                                 *_READ_ARRANGED, "write_json arranged.json", ""]),
-                      folder, progress)
+            run_yosys("\n".join(["read_rtlil design.il", f"hierarchy -top {top}", *script,
+                                 "write_json arranged.json", ""]), folder, progress)
             arranged = _modules(folder, "arranged")
             again = _prove({name: arranged[name] for name in hard if name in arranged}, gates,
                            cells, folder, tell)
-            proofs |= {name: UnitProof(name, proof.result, proof.points, _ARRANGED)
+            proofs |= {name: UnitProof(name, proof.result, proof.points, how)
                        for name, proof in again.items() if proof.result == "equal"}
         return list(proofs.values())
     finally:
@@ -142,6 +146,13 @@ class _Unit:
             left = [name for name, constant in zip(open_points, constants, strict=True)
                     if constant is not False]
             if left:
+                found_values = _falsified(self.graph, [self.graph.differ(*points[name])
+                                                       for name in left], folder)
+                for name in left if found_values else ():
+                    wanted_value, value = (found_values[literal >> 1] ^ literal & 1
+                                           for literal in points[name])
+                    if wanted_value != value:
+                        return self._different(name, points[name], len(points), found_values)
                 return UnitProof(self.name, "not proved", len(points),
                                  f"{len(left)} of {len(points)} points were not proved within the "
                                  f"limits, the first {left[0]}; simulated only")
@@ -187,22 +198,39 @@ class _Unit:
                          f"{where}{more}")
 
 
+def _falsified(graph: Aig, outputs: list[int], folder: Path) -> list[int]:
+    """Every node's value where abc finds some literal true; nothing where it finds none."""
+    variables = graph.write(folder / "open.aig", outputs)
+    found = folder / "counterexample.txt"
+    found.unlink(missing_ok=True)
+    _run_abc(folder, "read_aiger open.aig\nstrash\norpos\nsat -C 100000\n"
+             f"write_cex {found.name}\n")
+    if not found.exists():
+        return []
+    bits = found.read_text(encoding="ascii").strip()
+    return graph.evaluate({node: int(bit) for node, bit in zip(variables, bits, strict=True)})
+
+
 def _swept(graph: Aig, outputs: list[int], folder: Path) -> list[bool | None]:
     """What abc proves constant of some literals."""
     graph.write(folder / "miter.aig", outputs)
-    (folder / "sweep.abc").write_text(
-        "read_aiger miter.aig\nstrash\nfraig -C 1000\nwrite_aiger swept.aig\nstrash\nmap\n")
+    (folder / "swept.aig").unlink(missing_ok=True)
+    _run_abc(folder, "read_aiger miter.aig\nstrash\nfraig -C 1000\nwrite_aiger swept.aig\n")
+    if not (folder / "swept.aig").exists():
+        return [None] * len(outputs)
+    return read_constants(folder / "swept.aig")
+
+
+def _run_abc(folder: Path, commands: str) -> None:
+    """Let yosys's abc do something of its own; whether it did shows in the files that it wrote."""
+    (folder / "own.abc").write_text(f"{commands}strash\nmap\n")
     (folder / "one.genlib").write_text(
         "GATE INV 1 Y=!A; PIN * INV 1 999 1 1 1 1\nGATE NAND 1 Y=!(A*B); PIN * INV 1 999 1 1 1 1\n"
         "GATE _const0_ 0 Y=CONST0;\nGATE _const1_ 0 Y=CONST1;\n")
     (folder / "one.v").write_text(
         "module one(input a, b, output y); assign y = a & b; endmodule\n")
-    (folder / "swept.aig").unlink(missing_ok=True)
     try:
         run_yosys("\n".join(["read_verilog one.v", "prep -top one", "techmap",
-                             "abc -genlib one.genlib -script sweep.abc", ""]), folder)
+                             "abc -genlib one.genlib -script own.abc", ""]), folder)
     except UserError:
         pass
-    if not (folder / "swept.aig").exists():
-        return [None] * len(outputs)
-    return read_constants(folder / "swept.aig")

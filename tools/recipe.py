@@ -6,7 +6,7 @@ from typing import Literal
 from tools.adder_cells import AdderCell
 from tools.liberty import Library
 
-__all__ = ["ARRANGED", "Effort", "abc_script", "adder_map", "uses_adders", "write_inputs",
+__all__ = ["WORD_RECIPE", "Effort", "abc_script", "adder_map", "uses_adders", "write_inputs",
            "yosys_recipe", "yosys_script"]
 
 # What the netlist is mapped for: the smallest, a compromise, the fastest.
@@ -14,7 +14,7 @@ Effort = Literal["area", "balanced", "speed"]
 
 # Memories stay $mem_v2 cells: nothing here maps them, and abc stops at them. Tables of constants
 # stay logic (-norom).
-_TO_WORDS = (
+WORD_RECIPE = (
     "proc", "chformal -remove", "opt_expr", "opt_clean", "opt -nodffe -nosdff", "opt",
     "wreduce", "peepopt", "opt_clean", "alumacc", "share", "opt", "memory -nomap -norom",
     "opt_clean", "opt -fast -full", "opt -undriven -fine",
@@ -23,8 +23,6 @@ _TO_WORDS = (
 _ADDERS = ("maccmap", "techmap -map adders.v")
 # Flops keep the names of their registers, also those that give the complement.
 _TO_GATES = ("techmap", "opt -fast", "rename -wire")
-# The RTL with its sums arranged as in a netlist, but in no library's cells.
-ARRANGED = (*_TO_WORDS, "maccmap")
 # Below this width abc makes smaller logic of a row of full adders than full-adder cells are: the
 # products of FP8 significands.
 _ADDER_WIDTH = 16
@@ -133,7 +131,7 @@ def write_inputs(library: Library, folder: Path, effort: Effort, period_ps: floa
 
 def yosys_recipe(library: Library, effort: Effort, memories_as_flops: bool) -> tuple[str, ...]:
     """What yosys does before cells of the library take the place of flops and gates."""
-    return (*_TO_WORDS, *(_ADDERS if uses_adders(library, effort) else ()),
+    return (*WORD_RECIPE, *(_ADDERS if uses_adders(library, effort) else ()),
             *(("memory_map",) if memories_as_flops else ()), *_TO_GATES)
 
 
