@@ -152,7 +152,7 @@ def test_cells_are_counted_as_they_are_placed() -> None:
 @pytest.mark.parametrize("board", ["ulx3s", "ULX3S-85F", "arty"])
 def test_unknown_boards_are_told(capsys: pytest.CaptureFixture[str], board: str) -> None:
     assert run_command(["fpga", str(SMALL), "--board", board]) == WRONG_INPUT
-    known = "ulx3s-12f, ulx3s-25f, ulx3s-45f, ulx3s-85f"
+    known = "ulx3s-12f, ulx3s-25f, ulx3s-45f, ulx3s-85f, u55c, u280"
     assert capsys.readouterr().err == (
         f"pnmtile: --board {board} is unknown; known boards are {known}\n")
 
