@@ -1,4 +1,4 @@
-"""Clock, area, power and FPGA: ``python -m benchmarks.physical [--quick] [--json]``.
+"""Clock, area, power and FPGA: ``python -m benchmarks.physical [--parts ...] [--quick] [--json]``.
 
 Tiles against their clock and dot arrays per lane, on real libraries; energy from simulated
 activity; the ECP5 trial design to its bitstream; and the embedded library beside real ones
@@ -10,12 +10,14 @@ is the default tile with the embedded library, and dot arrays on Nangate45.
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import libraries
 from benchmarks.rows import Row, report, row
 from hdl.dot_array import DotArray
 from hdl.verilog import tile_rtlil, unit_rtlil
+from spec.description import Quantize
 from spec.load import load_tile
 from spec.tile import Tile
 from tools.console import UserError, say
@@ -30,7 +32,7 @@ from tools.synthesis import synthesise
 from tools.synthesis_report import SynthesisReport
 from tools.timing_report import TimingReport
 
-__all__ = ["dot_arrays", "energy", "fpga", "main", "tiles"]
+__all__ = ["dot_arrays", "energy", "fpga", "main", "synthesis_time", "tiles"]
 
 TILES = Path(__file__).resolve().parent.parent / "tiles"
 
@@ -71,17 +73,18 @@ def tiles() -> list[Row]:
         tile = _tile(name)
         title = f"{name}: ASAP7, {tile.clock_mhz:g} MHz"
         slack = failing = highest = logic = None
+        origin = "synthesised"
         if library is not None:
             found = _mapped(tile, tile.name, tile_rtlil(tile), library, "balanced")
             assert isinstance(found.timing, TimingReport), found.timing
             slack, failing = found.timing.critical.slack, found.timing.failing
             highest, logic = found.timing.highest_mhz, found.total.total_ge
-            title += f", {found.timing.engine}"
-        rows += [row(f"{title}, worst slack", slack, "ps", "synthesised",
+            origin = f"synthesised, {found.timing.engine}"
+        rows += [row(f"{title}, worst slack", slack, "ps", origin,
                      **({"at_least": 0.0} if wanted else {})),
-                 row(f"{title}, ends that fail", failing, "ends", "synthesised",
+                 row(f"{title}, ends that fail", failing, "ends", origin,
                      **({"at_most": 0} if wanted else {})),
-                 row(f"{name}: ASAP7, highest clock", highest, "MHz", "synthesised"),
+                 row(f"{name}: ASAP7, highest clock", highest, "MHz", origin),
                  row(f"{name}: ASAP7, logic", logic, "GE", "synthesised")]
     return rows
 
@@ -117,21 +120,23 @@ def dot_arrays(pdks: tuple[Pdk, ...] = ("nangate45", "asap7")) -> list[Row]:
 def energy() -> list[Row]:
     """Rows of energy from simulated activity, on Nangate45 and ASAP7."""
     rows = []
-    cases: tuple[tuple[str, WorkloadName, str], ...] = (
-        ("hbm3_fp8", "gemv", "pJ per MAC"), ("ulx3s_fp8", "quantize", "pJ per byte"))
+    default = _tile("hbm3_fp8")
+    quantizing = Tile(description=default.description.model_copy(update={"quantize": Quantize()}))
+    cases: tuple[tuple[str, Tile, WorkloadName, str], ...] = (
+        ("hbm3_fp8", default, "gemv", "pJ per MAC"),
+        ("hbm3_fp8 with [quantize]", quantizing, "quantize", "pJ per byte"))
     pdks: tuple[Pdk, ...] = ("nangate45", "asap7")
     for pdk in pdks:
         library = _library(pdk)
-        for name, workload, unit in cases:
+        for name, tile, workload, unit in cases:
             value = None
             if library is not None:
-                tile = _tile(name)
                 _mapped(tile, tile.name, tile_rtlil(tile), library, "balanced")
                 folder = tile_directory(tile) / f"physical-{library.name}-balanced"
                 netlist = (folder / "netlist.v").read_text(encoding="utf-8")
                 (found,) = measure_power(tile, netlist, library, pdk_files(pdk), [workload], folder)
                 value = found.joule_per_work * 1e12
-            rows.append(row(f"{name}: {workload}, {pdk}", value, unit,
+            rows.append(row(f"{name}: {workload.upper()}, {pdk}", value, unit,
                             "simulated activity, energies of the library"))
     return rows
 
@@ -155,17 +160,23 @@ def fpga() -> list[Row]:
     ]
 
 
+_PARTS: dict[str, Callable[[], list[Row]]] = {
+    "time": synthesis_time, "lanes": dot_arrays, "tiles": tiles, "energy": energy, "fpga": fpga,
+    "libraries": lambda: [line for pair in libraries.PAIRS for line in libraries.measure(pair)],
+}
+
+
 def main() -> int:
     """Measure and report."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.physical", description=__doc__)
+    parser.add_argument("--parts", nargs="+", choices=_PARTS, default=list(_PARTS))
     parser.add_argument("--quick", action="store_true", help="a reduced run")
     parser.add_argument("--json", action="store_true", help="rows as JSON")
     arguments = parser.parse_args()
     if arguments.quick:
         rows = [*synthesis_time(), *dot_arrays(("nangate45",))]
     else:
-        rows = [*synthesis_time(), *dot_arrays(), *tiles(), *energy(), *fpga(),
-                *(line for pair in libraries.PAIRS for line in libraries.measure(pair))]
+        rows = [line for part in arguments.parts for line in _PARTS[part]()]
     return report("clock, area, power and FPGA", rows, arguments.json)
 
 

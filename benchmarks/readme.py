@@ -22,7 +22,7 @@ __all__ = ["BENCHMARKS", "RESULTS", "SHOWN", "main", "render", "updated"]
 PROJECT = Path(__file__).resolve().parent.parent
 README = PROJECT / "README.md"
 RESULTS = PROJECT / "docs" / "results"
-BENCHMARKS = ("gemv", "memory", "near_memory", "traffic", "golden", "synthesis")
+BENCHMARKS = ("gemv", "memory", "near_memory", "traffic", "golden", "synthesis", "physical")
 BEGIN, END = "<!-- results -->\n", "<!-- /results -->\n"
 
 # The rows that README shows: benchmark, quantity and unit of the row, and what README calls it.
@@ -64,8 +64,18 @@ SHOWN = (
     ("synthesis", "hbm3_fp8_native: memory controller without its memories", "GE",
      "memory controller of 32 banks, its memories apart"),
     ("synthesis", "hbm3_fp8: memories", "bits", "memories, `hbm3_fp8`"),
-    ("synthesis", "hbm3_fp8: longest path within a unit", "FO4",
-     "longest path within a unit, mapped for area, `hbm3_fp8`"),
+    ("physical", "hbm3_fp8: ASAP7, 800 MHz, worst slack", "ps",
+     "`hbm3_fp8` on ASAP7 before layout: slack at 800 MHz"),
+    ("physical", "hbm4_fp8: ASAP7, 1000 MHz, worst slack", "ps",
+     "`hbm4_fp8` on ASAP7 before layout: slack at 1 GHz"),
+    ("physical", "dot array, E4M3, nangate45, smallest: area per lane", "GE",
+     "dot array and accumulator on Nangate45, smallest, per lane"),
+    ("physical", "dot array, E4M3, asap7, pipelined for 1.25 ns: area per lane", "GE",
+     "dot array and accumulator on ASAP7, pipelined for 1.25 ns, per lane"),
+    ("physical", "hbm3_fp8: GEMV, nangate45", "pJ per MAC", "energy of an E4M3 MAC, Nangate45"),
+    ("physical", "hbm3_fp8: GEMV, asap7", "pJ per MAC", "energy of an E4M3 MAC, ASAP7"),
+    ("physical", "ulx3s_fp8 on ECP5-85k: clock of the tile", "MHz",
+     "trial tile of 32 lanes on an ECP5-85k: clock"),
 )
 
 
