@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from benchmarks import libraries
 from benchmarks.rows import Row, report, row
@@ -32,7 +33,7 @@ from tools.synthesis import synthesise
 from tools.synthesis_report import SynthesisReport
 from tools.timing_report import TimingReport
 
-__all__ = ["dot_arrays", "energy", "fpga", "main", "synthesis_time", "tiles"]
+__all__ = ["dot_arrays", "energy", "fpga", "fpga_rows", "main", "synthesis_time", "tiles"]
 
 TILES = Path(__file__).resolve().parent.parent / "tiles"
 
@@ -146,7 +147,11 @@ def fpga() -> list[Row]:
     tile = _tile("ulx3s_fp8")
     begun = time.monotonic()
     found = build(tile, "ulx3s-85f", tile_directory(tile) / "ulx3s-85f")
-    seconds = time.monotonic() - begun
+    return fpga_rows(found, time.monotonic() - begun)
+
+
+def fpga_rows(found: dict[str, Any], seconds: float) -> list[Row]:
+    """Rows of a report of :func:`tools.fpga_flow.build` and how long it took."""
     clock = min(found["clocks"], key=lambda one: one["slack_ns"])
     used = found["utilisation"]
     return [
