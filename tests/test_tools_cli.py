@@ -467,4 +467,8 @@ def test_interruption_ends_children(tmp_path: Path, number: int, code: int) -> N
         _, messages = process.communicate(timeout=30)
     assert process.returncode == code
     assert "Traceback" not in messages
-    assert not _alive(child)
+    # It was killed; on a busy machine it is gone a moment later.
+    deadline = time.monotonic() + 10
+    while _alive(child):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
