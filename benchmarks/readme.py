@@ -72,6 +72,8 @@ SHOWN = (
      "dot array and accumulator on Nangate45, smallest, per lane"),
     ("physical", "dot array, E4M3, asap7, pipelined for 1.25 ns: area per lane", "GE",
      "dot array and accumulator on ASAP7, pipelined for 1.25 ns, per lane"),
+    ("physical", "hbm3_fp8: GEMV, nangate45", "pJ per MAC", "energy of an E4M3 MAC, Nangate45"),
+    ("physical", "hbm3_fp8: GEMV, asap7", "pJ per MAC", "energy of an E4M3 MAC, ASAP7"),
     ("physical", "ulx3s_fp8 on ECP5-85k: clock of the tile", "MHz",
      "trial tile of 32 lanes on an ECP5-85k: clock"),
 )
