@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 from tools.liberty import Library
+from tools.rendering import render_template
 
 __all__ = ["EXTERNAL_SHARE", "render_constraints"]
 
 # Of the period, on either side of the design.
 EXTERNAL_SHARE = Decimal("0.2")
-_TEMPLATES = Path(__file__).resolve().parent.parent / "constraints"
 
 
 def render_constraints(name: str, clock_mhz: float, inputs: Sequence[str], *,
@@ -24,8 +23,6 @@ def render_constraints(name: str, clock_mhz: float, inputs: Sequence[str], *,
     design is in it too. ``as_procedure`` leaves the times to the Tcl variables ``period`` and
     ``external``.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     period = 1000 / Decimal(repr(clock_mhz))
     values: Mapping[str, Any] = {
         "period": "$period" if as_procedure else f"{period:.4f}",
@@ -34,9 +31,6 @@ def render_constraints(name: str, clock_mhz: float, inputs: Sequence[str], *,
         "load": f"{4 * library.input_ff:.4f}" if library else "",
         "transition": f"{library.fo4[1] / 1000:.6f}" if library else "",
     }
-    environment = Environment(loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-                              autoescape=False)
-    return environment.get_template("tile.sdc.j2").render(
-        name=name, digest=digest, origin=origin, clock=clock, inputs=inputs,
+    return render_template(
+        "tile.sdc.j2", name=name, digest=digest, origin=origin, clock=clock, inputs=inputs,
         target_mhz=f"{clock_mhz:.10g}", **values)

