@@ -3,8 +3,12 @@
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 from tools.console import UserError
 
@@ -22,21 +26,50 @@ def run_child(command: Sequence[str | Path], *, log: Path, cwd: Path | None = No
     force. ``environment`` is added to this process's.
     """
     names = [str(part) for part in command]
+    child: subprocess.Popen[bytes] | None = None
     with log.open("wb") as output:
         try:
-            child = subprocess.Popen(
-                names, cwd=cwd, env={**os.environ, **(environment or {})}, stdout=output,
-                stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
+            with _signals_held_back():
+                child = subprocess.Popen(
+                    names, cwd=cwd, env={**os.environ, **(environment or {})}, stdout=output,
+                    stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
+            return child.wait(timeout_s)
         except FileNotFoundError:
             raise UserError(f"{names[0]} is missing; `pnmtile doctor` says how to install it"
                             ) from None
-        try:
-            return child.wait(timeout_s)
         except subprocess.TimeoutExpired:
             raise UserError(f"{names[0]} took more than {timeout_s:g} s and was ended; "
                             f"its output is in {log}") from None
         finally:
-            _end_group(child)
+            if child is not None:
+                _end_group(child)
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Hold handled SIGINT and SIGTERM back while a child starts, and raise them afterwards.
+
+    An exception of a handler inside ``Popen`` would lose the child that already runs. Python
+    runs handlers in the main thread only; in others this does nothing.
+    """
+    held: list[int] = []
+
+    def hold(number: int, _frame: FrameType | None) -> None:
+        held.append(number)
+
+    handlers: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        handlers = {number: handler for number in (signal.SIGINT, signal.SIGTERM)
+                    if callable(handler := signal.getsignal(number))}
+    for number in handlers:
+        signal.signal(number, hold)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for number in held:
+        signal.raise_signal(number)
 
 
 def _end_group(child: subprocess.Popen[bytes]) -> None:
