@@ -5,18 +5,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from golden.aligned_dot_array import aligned_dot_array
 from golden.checks import check_array
+from golden.decoder import code_dtype
 from golden.dot_array import dot_array
+from golden.fp32_adder import fp32_adder
+from golden.fp32_dot_array import fp32_dot_array
 from golden.fp32_rounder import fp32_rounder
 from golden.group_scaler import group_scaler
 from golden.row_accumulator import row_accumulator
 from golden.scale_combiner import scale_combiner
-from spec.arithmetic import ColumnParams
+from spec.arithmetic import AlignedDotArrayParams, ColumnParams, Fp32DotArrayParams
 
 __all__ = ["column"]
 
 
-def column(weights: NDArray[np.uint8], weight_scales: NDArray[Any], activations: NDArray[np.uint8],
+def column(weights: NDArray[Any], weight_scales: NDArray[Any], activations: NDArray[Any],
            activation_scales: NDArray[Any], params: ColumnParams) -> NDArray[np.uint32]:
     """Multiply rows of weights by one activation vector.
 
@@ -24,17 +28,34 @@ def column(weights: NDArray[np.uint8], weight_scales: NDArray[Any], activations:
         ``activation_scales`` [groups]; result [rows]. ``groups = ceil(K / group)``; the last
         group may be shorter.
     :Formats: codes and scales of ``params``; FP32 codes out. Each group: exact sum, rounded once,
-        times the combined scale, rounded; groups added in ascending order.
+        times the combined scale, rounded; added to the row in ascending order. The groups of one
+        beat are first added to each other, in pairs of neighbours, pairs of pairs and so on.
+        Aligned or FP32 sums, one or more of a group, take the place of the exact one.
     """
-    check_array("column: weights", weights, np.uint8)
-    check_array("column: activations", activations, np.uint8)
-    group = params.dot_array.lanes * params.dot_array.group_beats
+    check_array("column: weights", weights, code_dtype(params.weight_format))
+    check_array("column: activations", activations, code_dtype(params.activation_format))
+    elements = params.dot_array.lanes * params.dot_array.group_beats
     terms = []
-    for index, start in enumerate(range(0, activations.shape[-1], group)):
-        part = slice(start, start + group)
-        total = dot_array(weights[:, part], activations[part], params.dot_array)
+    for place, start in enumerate(range(0, activations.shape[-1], elements)):
+        part, index = slice(start, start + elements), place // params.sums_per_group
+        total = _sums(weights[:, part], activations[part], params)
         scale = scale_combiner(np.broadcast_to(activation_scales[index], weights.shape[:1]).copy(),
                                weight_scales[:, index], params.scale_combiner)
-        terms.append(group_scaler(fp32_rounder(total, params.fp32_rounder), scale,
-                                  params.group_scaler))
+        terms.append(group_scaler(total, scale, params.group_scaler))
+    while len(terms) % params.groups_per_beat:
+        terms.append(np.zeros_like(terms[0]))
+    width = params.groups_per_beat
+    while width > 1:
+        terms = [fp32_adder(a, b) for a, b in zip(terms[::2], terms[1::2], strict=True)]
+        width //= 2
     return row_accumulator(np.stack(terms))
+
+
+def _sums(weights: NDArray[Any], activations: NDArray[Any],
+          params: ColumnParams) -> NDArray[np.uint32]:
+    """The FP32 codes of one sum of each row."""
+    if isinstance(params.dot_array, AlignedDotArrayParams):
+        return aligned_dot_array(weights, activations, params.dot_array)
+    if isinstance(params.dot_array, Fp32DotArrayParams):
+        return fp32_dot_array(weights, activations, params.dot_array)
+    return fp32_rounder(dot_array(weights, activations, params.dot_array), params.fp32_rounder)

@@ -13,9 +13,9 @@ __all__ = ["CommandSizes", "command_checker", "command_sizes"]
 class CommandSizes:
     """Sizes of a LOAD or a GEMV, in atoms.
 
-    ``k_atoms`` of one row or vector, ``scale_atoms`` of the scales of one vector (LOAD) or in front
-    of one block (GEMV), ``source_atoms`` and ``other_atoms`` of the two regions: the other is at
-    ``source_scales`` (LOAD) or ``target`` (GEMV).
+    ``k_atoms`` of one row of weights or one vector of activations, ``scale_atoms`` of the scales of
+    one vector (LOAD) or in front of one block (GEMV), ``source_atoms`` and ``other_atoms`` of the
+    two regions: the other is at ``source_scales`` (LOAD) or ``target`` (GEMV).
     """
 
     k_atoms: int
@@ -33,6 +33,7 @@ def command_sizes(command: Command, params: CommandCheckerParams) -> CommandSize
     k_atoms = _ceil_divide(command.k, params.lanes)
     groups = _ceil_divide(command.k, params.group)
     if command.opcode == Opcode.LOAD:
+        k_atoms *= params.activation_atoms
         scale_atoms = _ceil_divide(groups, params.scales_per_atom)
         return CommandSizes(k_atoms, scale_atoms, k_atoms, scale_atoms)
     scale_atoms = _ceil_divide(groups * params.scale_rows, params.scales_per_atom)

@@ -5,8 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.checks import check_array
-from golden.decoder import Decoded, decoder
+from golden.decoder import Decoded, check_operands, decoder
 from spec.arithmetic import DecoderParams, DotArrayParams
 
 __all__ = ["GroupSum", "dot_array"]
@@ -43,15 +42,7 @@ def dot_array(weights: NDArray[np.uint8], activations: NDArray[np.uint8],
         ``2**lsb_exponent``. A NaN, infinity times zero, or infinities of both signs set ``nan``;
         else infinite products set the flag of their sign.
     """
-    for name, codes in (("weights", weights), ("activations", activations)):
-        check_array(f"dot_array: {name}", codes, np.uint8)
-        if codes.ndim < 1:
-            raise ValueError(f"dot_array: {name} must have at least one dimension")
-    longest = params.lanes * params.group_beats
-    if weights.shape[-1] != activations.shape[-1] or not 1 <= weights.shape[-1] <= longest:
-        raise ValueError(f"dot_array: a group must have the same 1 to {longest} elements on both "
-                         f"sides, not {weights.shape[-1]} weights and {activations.shape[-1]} "
-                         f"activations")
+    check_operands("dot_array", weights, activations, params)
     w = decoder(weights, DecoderParams(format=params.weights, lanes=params.lanes))
     x = decoder(activations, DecoderParams(format=params.activations, lanes=params.lanes))
 
@@ -62,7 +53,7 @@ def dot_array(weights: NDArray[np.uint8], activations: NDArray[np.uint8],
 
     infinite = w.infinite | x.infinite
     zero = (w.significand == 0) | (x.significand == 0)
-    negative = w.sign ^ x.sign
+    negative = (w.sign | (w.significand < 0)) ^ (x.sign | (x.significand < 0))
     plus = np.any(infinite & ~negative, axis=-1)
     minus = np.any(infinite & negative, axis=-1)
     nan = np.any(w.nan | x.nan | (infinite & zero), axis=-1) | (plus & minus)

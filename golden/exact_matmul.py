@@ -5,24 +5,28 @@ because every product and every partial sum is an integer below ``2**53`` in uni
 significant bit of a product. E4M3 magnitudes are integers of 18 bits in units of ``2**-9``: two of
 them and 4096 products of a group, the longest there is, make ``18 + 18 + 12 = 48`` bits. E5M2
 magnitudes have 32 bits; they are cut into limbs of 16, so that no partial product of limbs passes
-``18 + 16 + 12 = 46`` bits, and the limbs' sums are put together in int64.
+``18 + 16 + 12 = 46`` bits, and the limbs' sums are put together in int64. Where both operands have
+8 bits at most, sums of up to 1024 products are integers of ``2**24`` at most, and float32 does.
 """
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from golden.decoder import decode, special_codes
-from spec.formats import FloatFormat
+from spec.formats import NumberFormat
 
-__all__ = ["LONGEST_GROUP", "Operand", "exact_matmul", "operand"]
+__all__ = ["LONGEST_GROUP", "Operand", "exact_matmul", "limbs_of", "narrow", "operand"]
 
 LONGEST_GROUP = 4096
 
 _LIMB_BITS = 16
 _EXACT_BITS = 53
+# What float32 products are exact for: magnitudes of that many bits, and sums of that many products.
+_NARROW_BITS, _NARROW_GROUP = 8, 1024
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -36,21 +40,23 @@ class Operand:
     special codes count as zero there. ``codes`` are kept where there are infinities to look for.
     """
 
-    fmt: FloatFormat
-    limbs: tuple[Doubles, ...]
+    fmt: NumberFormat
+    limbs: tuple[NDArray[Any], ...]
     nan_rows: NDArray[np.bool_] | None
     infinite_codes: NDArray[np.uint8] | None
 
 
-def _magnitude_bits(fmt: FloatFormat) -> int:
+def _magnitude_bits(fmt: NumberFormat) -> int:
     return fmt.significand_bits + fmt.largest_shift
 
 
 @cache
-def _limb_tables(fmt: FloatFormat) -> tuple[Doubles, ...]:
-    """Per limb, its value for each code."""
-    values = decode(np.arange(256, dtype=np.uint8), fmt)
+def limbs_of(fmt: NumberFormat) -> tuple[NDArray[Any], ...]:
+    """Per limb, its value for each code in units of ``2**smallest_exponent``; special codes 0."""
+    values = decode(np.arange(1 << fmt.bits, dtype=np.uint8), fmt)
     integers = np.where(special_codes(fmt), 0.0, np.ldexp(values, -fmt.smallest_exponent))
+    if _magnitude_bits(fmt) <= _NARROW_BITS:
+        return (integers.astype(np.float32),)
     if 2 * _magnitude_bits(fmt) + (LONGEST_GROUP - 1).bit_length() <= _EXACT_BITS:
         return (integers,)
     magnitude = np.abs(integers).astype(np.int64)
@@ -59,9 +65,14 @@ def _limb_tables(fmt: FloatFormat) -> tuple[Doubles, ...]:
     return (sign * low, sign * high)
 
 
-def operand(codes: NDArray[np.uint8], fmt: FloatFormat) -> Operand:
+def narrow(w: NDArray[Any], x: NDArray[Any]) -> bool:
+    """Whether float32 is exact for the sums of products of ``w`` [..., n] and ``x``."""
+    return bool(w.dtype == x.dtype == np.float32 and w.shape[-1] <= _NARROW_GROUP)
+
+
+def operand(codes: NDArray[np.uint8], fmt: NumberFormat) -> Operand:
     """Decode ``codes`` [rows, n] once for any number of products."""
-    limbs = tuple(np.take(table, codes) for table in _limb_tables(fmt))
+    limbs = tuple(np.take(table, codes) for table in limbs_of(fmt))
     nan_rows, infinite_codes = None, None
     magnitude = codes & np.uint8(fmt.sign_mask - 1)
     if magnitude.size and int(magnitude.max()) > fmt.largest_code:
@@ -77,14 +88,18 @@ def _rounded(weights: Operand, activations: Operand) -> Floats:
     """The exact sums of the finite products, rounded once."""
     exponent = weights.fmt.smallest_exponent + activations.fmt.smallest_exponent
     w, x = weights.limbs, activations.limbs
+    if len(w) == len(x) == 1 and not narrow(w[0], x[0]):
+        w = (w[0].astype(np.float64, copy=False),)
     if len(w) == len(x) == 1:
-        # One rounding from the exact float64; the power of two is exact.
-        return (w[0] @ x[0].T).astype(np.float32) * np.float32(2.0 ** exponent)
+        # One rounding from the exact sum; the power of two is exact.
+        values: Floats = (w[0] @ x[0].T).astype(np.float32) * np.float32(2.0 ** exponent)
+        return values
     if len(w) == 1 or len(x) == 1:
         low, high = w[0] @ x[0].T, w[-1] @ x[-1].T
         # 18 + 32 + 12 bits: int64 holds the sum, and its conversion rounds once.
         total = (high.astype(np.int64) << _LIMB_BITS) + low.astype(np.int64)
-        return total.astype(np.float32) * np.float32(2.0 ** exponent)
+        values = total.astype(np.float32) * np.float32(2.0 ** exponent)
+        return values
     middle = (w[0] @ x[1].T + w[1] @ x[0].T).astype(np.int64)
     # The sum is w[1] x[1] * 2**32 + rest, and |rest| < 2**62: as upper * 2**32 + u32.
     rest = (middle << _LIMB_BITS) + (w[0] @ x[0].T).astype(np.int64)
@@ -96,32 +111,25 @@ def _rounded(weights: Operand, activations: Operand) -> Floats:
     whole = (np.where(short, upper, 0) << 2 * _LIMB_BITS) + tail
     sticky = (upper << 1) | (tail != 0)
     long_values = sticky.astype(np.float32) * np.float32(2.0 ** (2 * _LIMB_BITS - 1))
-    values: Floats = np.where(short, whole.astype(np.float32), long_values)
+    values = np.where(short, whole.astype(np.float32), long_values)
     return np.multiply(values, np.float32(2.0 ** exponent))
 
 
-def _signs(side: Operand, codes: NDArray[np.uint8]) -> tuple[Doubles, Doubles]:
+def _signs(side: Operand) -> tuple[Doubles, Doubles]:
     """Signs (-1, 0, 1) of the finite codes and of the infinities; NaN counts as 0."""
-    values = decode(codes, side.fmt)
+    if side.infinite_codes is None:
+        finite = np.sign(sum(side.limbs[1:], side.limbs[0]).astype(np.float64))
+        return finite, np.zeros_like(finite)
+    values = decode(side.infinite_codes, side.fmt)
     values = np.where(np.isnan(values), 0.0, values)
     infinite = np.isinf(values)
     return np.where(infinite, 0.0, np.sign(values)), np.where(infinite, np.sign(values), 0.0)
 
 
-def _codes(side: Operand) -> NDArray[np.uint8]:
-    """Codes with the same signs and zeros as the operand's."""
-    if side.infinite_codes is not None:
-        return side.infinite_codes
-    total = sum(side.limbs[1:], side.limbs[0])
-    one = np.uint8(side.fmt.bias << side.fmt.mantissa_bits)
-    return np.where(total == 0, np.uint8(0),
-                    np.where(total < 0, one | np.uint8(side.fmt.sign_mask), one)).astype(np.uint8)
-
-
 def _infinities(weights: Operand, activations: Operand) -> Floats:
     """Per sum, what its infinite products add: infinity, NaN, or 0 where there are none."""
-    w_finite, w_infinite = _signs(weights, _codes(weights))
-    x_finite, x_infinite = _signs(activations, _codes(activations))
+    w_finite, w_infinite = _signs(weights)
+    x_finite, x_infinite = _signs(activations)
     # Products with an infinity, counted with and without their sign (both at most 4096).
     signed = (w_infinite @ x_finite.T + w_finite @ x_infinite.T + w_infinite @ x_infinite.T)
     count = (np.abs(w_infinite) @ np.abs(x_finite).T + np.abs(w_finite) @ np.abs(x_infinite).T

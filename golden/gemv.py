@@ -5,11 +5,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from golden.aligned_matmul import AlignedOperand, aligned_matmul, aligned_operand
 from golden.checks import check_array, check_shape
+from golden.decoder import code_dtype
 from golden.encoder import encode
 from golden.exact_matmul import Operand, exact_matmul, operand
 from golden.fp32 import to_fp32_codes
+from golden.fp32_dot_array import fp32_dot_array
 from golden.scale_combiner import E8M0_NAN
+from golden.scaled_matmul import scaled_operand, scaled_terms
+from spec.arithmetic import AlignedDotArrayParams, DotArrayParams, Fp32DotArrayParams
+from spec.formats import NumberFormat
 from spec.tile import Tile
 
 __all__ = ["gemv", "gemv_fp32"]
@@ -17,20 +23,26 @@ __all__ = ["gemv", "gemv_fp32"]
 # Elements of a block's results, and codes of a block's weights: what stays in a core's cache.
 _BLOCK_RESULTS = 1 << 15
 _BLOCK_ROWS = 512
+# Scaled sums of several groups that are made together.
+_CHUNK_TERMS = 1 << 18
 
 Floats = NDArray[np.float32]
+# Activations of one sum, as the kind of accumulation takes them.
+Prepared = Operand | AlignedOperand | NDArray[Any]
 
 
-def _check(weights: NDArray[np.uint8], weight_scales: NDArray[Any],
-           activations: NDArray[np.uint8], activation_scales: NDArray[Any], tile: Tile) -> None:
-    check_array("gemv: weights", weights, np.uint8, dimensions=2)
-    check_array("gemv: activations", activations, np.uint8, dimensions=2)
+def _check(weights: NDArray[Any], weight_scales: NDArray[Any],
+           activations: NDArray[Any], activation_scales: NDArray[Any], tile: Tile) -> None:
+    check_array("gemv: weights", weights, code_dtype(tile.weight_format), dimensions=2)
+    check_array("gemv: activations", activations, code_dtype(tile.activation_format), dimensions=2)
     rows, k = weights.shape
     columns = activations.shape[0]
     if not (rows and k and columns):
         raise ValueError(f"gemv: needs at least one row, one column and k = 1, but weights have "
                          f"the shape {[rows, k]} and activations {list(activations.shape)}")
     check_shape("gemv: activations", activations, (columns, k), "[C, K] with the weights' K")
+    _check_codes("gemv: weights", weights, tile.weight_format)
+    _check_codes("gemv: activations", activations, tile.activation_format)
     scale_type = np.uint8 if tile.scale_format.name == "e8m0" else np.float32
     weight_rows = tile.description.scaling.weight_rows
     for name, scales, shape, why in (
@@ -60,25 +72,78 @@ def _scaled(p: Floats, weight_scales: NDArray[Any], activation_scales: NDArray[A
     return scaled
 
 
-def _accumulated(weights: NDArray[np.uint8], weight_scales: NDArray[Any], prepared: list[Operand],
-                 activation_scales: NDArray[Any], tile: Tile) -> Floats:
-    """Results of a block of rows; ``weight_scales`` has a line per row."""
+def _check_codes(name: str, codes: NDArray[Any], fmt: NumberFormat) -> None:
+    if fmt.bits < 8 and int(codes.max()) >> fmt.bits:
+        raise ValueError(f"{name}: {fmt.name} codes have {fmt.bits} bits, but the largest is "
+                         f"{int(codes.max())}")
+
+
+def _accumulated(weights: NDArray[Any], weight_scales: NDArray[Any],
+                 prepared: list[Prepared], activation_scales: NDArray[Any],
+                 activations: NDArray[Any] | None, tile: Tile) -> Floats:
+    """Results of a block of rows; ``weight_scales`` has a line per row, ``activations`` are those
+    of all groups where they can be."""
     total = np.zeros((weights.shape[0], activation_scales.shape[0]), np.float32)
-    for index, activations in enumerate(prepared):
-        columns = slice(index * tile.group, (index + 1) * tile.group)
-        p = exact_matmul(operand(weights[:, columns], tile.weight_format), activations)
-        total += _scaled(p, weight_scales[:, index], activation_scales[:, index])
+    scaled = None
+    if activations is not None:
+        scaled = scaled_operand(weights, weight_scales, tile.weight_format, tile.group)
+    elements, sums = tile.sum_elements, tile.column.sums_per_group
+
+    def term(index: int) -> Floats:
+        part = weights[:, index * elements:(index + 1) * elements]
+        vectors = prepared[index]
+        if isinstance(tile.dot_array, Fp32DotArrayParams):
+            assert isinstance(vectors, np.ndarray)
+            p = np.stack([fp32_dot_array(part, vector, tile.dot_array).view(np.float32)
+                          for vector in vectors], axis=1)
+        elif isinstance(vectors, AlignedOperand):
+            assert isinstance(tile.dot_array, AlignedDotArrayParams)
+            p = aligned_matmul(aligned_operand(part, tile.weight_format, tile.dot_array),
+                               vectors, tile.dot_array)
+        else:
+            assert isinstance(vectors, Operand)
+            p = exact_matmul(operand(part, tile.weight_format), vectors)
+        return _scaled(p, weight_scales[:, index // sums], activation_scales[:, index // sums])
+
+    step = tile.groups_per_beat
+    chunk = max(step, _CHUNK_TERMS // total.size // step * step)
+    ready: NDArray[np.float32] | None = None
+    for first in range(0, len(prepared), step):
+        if scaled is not None and activations is not None and first % chunk == 0:
+            ready = scaled_terms(scaled, activations, slice(first, first + chunk))
+        end = min(first + step, len(prepared))
+        if ready is None:
+            terms = [term(index) for index in range(first, end)]
+        else:
+            terms = list(ready[first % chunk:first % chunk + end - first])
+        # In pairs of neighbours; what a beat lacks adds nothing.
+        while len(terms) > 1:
+            pairs = [a + b for a, b in zip(terms[::2], terms[1::2], strict=False)]
+            terms = pairs + terms[2 * len(pairs):]
+        total += terms[0]
     return total
 
 
-def gemv_fp32(weights: NDArray[np.uint8], weight_scales: NDArray[Any],
-              activations: NDArray[np.uint8], activation_scales: NDArray[Any],
+def _prepared(activations: NDArray[Any], tile: Tile) -> Prepared:
+    """Activations of one sum, ready for any number of weights."""
+    if isinstance(tile.dot_array, AlignedDotArrayParams):
+        return aligned_operand(activations, tile.activation_format, tile.dot_array)
+    if isinstance(tile.dot_array, Fp32DotArrayParams):
+        return activations
+    return operand(activations, tile.activation_format)
+
+
+def gemv_fp32(weights: NDArray[Any], weight_scales: NDArray[Any],
+              activations: NDArray[Any], activation_scales: NDArray[Any],
               tile: Tile) -> NDArray[np.uint32]:
     """:func:`gemv` before the results are brought to the format that they have in memory."""
     _check(weights, weight_scales, activations, activation_scales, tile)
     rows, k = weights.shape
-    prepared = [operand(activations[:, start:start + tile.group], tile.activation_format)
-                for start in range(0, k, tile.group)]
+    prepared = [_prepared(activations[:, start:start + tile.sum_elements], tile)
+                for start in range(0, k, tile.sum_elements)]
+    scaled = None
+    if isinstance(tile.dot_array, DotArrayParams) and tile.scale_format.name == "e8m0":
+        scaled = scaled_operand(activations, activation_scales, tile.activation_format, tile.group)
     row_scales = np.arange(rows) // tile.description.scaling.weight_rows
     step = min(max(_BLOCK_RESULTS // activations.shape[0], 16), _BLOCK_ROWS)
     result = np.empty((rows, activations.shape[0]), np.float32)
@@ -86,25 +151,26 @@ def gemv_fp32(weights: NDArray[np.uint8], weight_scales: NDArray[Any],
         for start in range(0, rows, step):
             block = slice(start, start + step)
             result[block] = _accumulated(weights[block], weight_scales[row_scales[block]],
-                                         prepared, activation_scales, tile)
+                                         prepared, activation_scales, scaled, tile)
     return to_fp32_codes(result)
 
 
-def gemv(weights: NDArray[np.uint8], weight_scales: NDArray[Any],
-         activations: NDArray[np.uint8], activation_scales: NDArray[Any],
+def gemv(weights: NDArray[Any], weight_scales: NDArray[Any],
+         activations: NDArray[Any], activation_scales: NDArray[Any],
          tile: Tile) -> NDArray[Any]:
     """Compute ``Y[m, c] = sum over k of W[m, k] X[c, k]`` as the tile does, bit for bit.
 
-    Per group ``g``: ``p = fl32(exact sum)``, ``t = fl32(p * combined scale)``,
-    ``acc = fl32(acc + t)``, groups ascending: what :func:`golden.column.column` gives for each row
-    and column. Any number of rows, columns and elements: the tile's limits are
-    limits of one command.
+    Per group ``g``: ``p = fl32(exact sum)`` (or the aligned or FP32 sums of its parts),
+    ``t = fl32(p * combined scale)``, ``acc = fl32(acc + t)``, groups ascending, those of one beat
+    added to each other first: what :func:`golden.column.column` gives for each row and column. Any
+    number of rows, columns and elements: the tile's limits are limits of one command.
 
     :Shapes: ``weights`` [M, K], ``weight_scales`` [ceil(M / weight_rows), ceil(K / group)],
         ``activations`` [C, K], ``activation_scales`` [C, ceil(K / group)]; result [M, C]. The last
         group is shorter when K is no multiple of the group.
-    :Formats: uint8 codes of the tile's formats; scales uint8 (``e8m0``) or float32; result codes
-        uint32 (``fp32``, NaN 0x7FC00000) or uint16 (``bf16``, rounded once, NaN 0x7FC0).
+    :Formats: codes of the tile's formats, uint8 or uint16; scales uint8 (``e8m0``) or float32;
+        result codes uint32 (``fp32``, NaN 0x7FC00000) or uint16 (``bf16``, rounded once, NaN
+        0x7FC0).
     :Errors: ``TypeError`` for a wrong dtype, ``ValueError`` for a wrong shape.
     """
     codes = gemv_fp32(weights, weight_scales, activations, activation_scales, tile)

@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.checks import check_array
+from golden.decoder import code_dtype
 from golden.encoder import encode
 from golden.scale_combiner import E8M0_NAN
 from spec.description import Scaling
-from spec.formats import FP32, FloatFormat
+from spec.formats import FP32, NumberFormat
 
 __all__ = ["quantize", "quantize_blocks"]
 
@@ -17,28 +18,31 @@ __all__ = ["quantize", "quantize_blocks"]
 _CHUNK = 1 << 15
 
 _SMALLEST_FP32 = np.uint32(1)
+# The scale 1, as its dtype has it.
+_ONE = {"uint8": 127, "float32": 1.0}
 
 
 def _fp32_bits(value: float) -> np.uint32:
     return np.uint32(np.array(value, np.float32).view(np.uint32))
 
 
-def _scales(amax: NDArray[np.uint32], fmt: FloatFormat, scaling: Scaling) -> NDArray[Any]:
+def _scales(amax: NDArray[np.uint32], fmt: NumberFormat, scaling: Scaling) -> NDArray[Any]:
     """Scales from the largest magnitudes, given as FP32 fields."""
     special = amax >= FP32.exponent_mask
     floored = np.maximum(np.where(special, np.uint32(0), amax), _fp32_bits(scaling.amax_floor))
     if scaling.rule == "fp32-div":
-        largest = np.array((fmt.largest_code & fmt.mantissa_mask) | (1 << fmt.mantissa_bits))
-        limit = np.ldexp(largest.astype(np.float32), fmt.largest_exponent - fmt.mantissa_bits)
+        limit = np.ldexp(np.float32(fmt.largest_magnitude), fmt.smallest_exponent)
         scales = (floored.view(np.float32) / limit).astype(np.float32)
         scales = np.maximum(scales.view(np.uint32), _SMALLEST_FP32)
         return np.where(special, np.uint32(FP32.nan_code), scales).view(np.float32)
-    # The exponent field of a subnormal amax is 0, as if it were 2**-127: both clamp to code 0.
+    # The exponent field of a subnormal amax is 0, as if it were 2**-127; its significand, taken
+    # twice, makes that good.
     exponent = (floored >> FP32.mantissa_bits).astype(np.int32) - fmt.largest_exponent
     if scaling.rule == "e8m0-ceil":
-        largest_mantissa = ((fmt.largest_code & fmt.mantissa_mask)
-                            << (FP32.mantissa_bits - fmt.mantissa_bits))
-        exponent += (floored & np.uint32(FP32.mantissa_mask)) > largest_mantissa
+        largest = np.array(fmt.largest_magnitude, np.float32).view(np.uint32)
+        hidden, mantissa = np.uint32(1 << FP32.mantissa_bits), np.uint32(FP32.mantissa_mask)
+        significand = np.where(floored < hidden, 2 * floored, (floored & mantissa) + hidden)
+        exponent += significand > (largest & mantissa) + hidden
     codes = np.clip(exponent, 0, E8M0_NAN - 1)
     return np.where(special, E8M0_NAN, codes).astype(np.uint8)
 
@@ -47,8 +51,9 @@ def _divided(values: NDArray[np.float32], scales: NDArray[Any]) -> NDArray[np.fl
     """``fl32(values / scales)``.
 
     By a power of two this is exact, except where the quotient is a subnormal FP32; then it is far
-    below half of any 8-bit format's smallest magnitude, before and after that rounding, so that
-    the code is the exact quotient's. It never overflows: the scale is made from the largest value.
+    below half of the smallest magnitude of any of these formats, before and after that rounding, so
+    that the code is the exact quotient's. It never overflows: the scale is made from the largest
+    value.
     """
     if scales.dtype == np.float32:
         quotients: NDArray[np.float32] = values / scales
@@ -59,9 +64,13 @@ def _divided(values: NDArray[np.float32], scales: NDArray[Any]) -> NDArray[np.fl
     return quotients
 
 
-def _quantized(values: NDArray[np.float32], fmt: FloatFormat, scaling: Scaling,
-               codes: NDArray[np.uint8], scales: NDArray[Any]) -> None:
+def _quantized(values: NDArray[np.float32], fmt: NumberFormat, scaling: Scaling,
+               codes: NDArray[Any], scales: NDArray[Any]) -> None:
     """Fill ``codes`` [blocks, rows, groups, n] and ``scales`` [blocks, groups] from ``values``."""
+    if fmt.bits > 8:
+        scales[...] = _ONE[scales.dtype.name]
+        codes[...] = encode(values, fmt)
+        return
     magnitudes = values.view(np.uint32) & np.uint32(FP32.sign_mask - 1)
     # Along the contiguous axis first: the integer maximum is vectorised there.
     scales[...] = _scales(magnitudes.max(axis=3).max(axis=1), fmt, scaling)
@@ -81,14 +90,14 @@ def _floats(name: str, values: NDArray[Any]) -> NDArray[np.float32]:
     return np.ascontiguousarray(values)
 
 
-def _quantize_matrix(values: NDArray[np.float32], rows: int, fmt: FloatFormat,
-                     scaling: Scaling) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+def _quantize_matrix(values: NDArray[np.float32], rows: int, fmt: NumberFormat,
+                     scaling: Scaling) -> tuple[NDArray[Any], NDArray[Any]]:
     """Quantize ``values`` [M, K] in blocks of ``rows`` x ``scaling.group``."""
-    if fmt.bits != 8:
-        raise ValueError(f"quantize: fmt must be an 8-bit format, not {fmt.name}")
+    if fmt.bits > 16:
+        raise ValueError(f"quantize: fmt must have 16 bits at most, not be {fmt.name}")
     group = scaling.group
     total, k = values.shape
-    codes = np.empty((total, k), np.uint8)
+    codes = np.empty((total, k), code_dtype(fmt))
     scales = np.empty((-(-total // rows), -(-k // group)),
                       np.uint8 if scaling.format == "e8m0" else np.float32)
     whole_groups = k // group * group
@@ -109,15 +118,15 @@ def _quantize_matrix(values: NDArray[np.float32], rows: int, fmt: FloatFormat,
             lines = slice(first * rows, first * rows + (last - first) * height)
             for start, stop, length in k_parts:
                 shape = (last - first, height, (stop - start) // length, length)
-                part = np.empty(shape, np.uint8)
+                part = np.empty(shape, codes.dtype)
                 _quantized(np.ascontiguousarray(values[lines, start:stop]).reshape(shape), fmt,
                            scaling, part, scales[first:last, start // group:-(-stop // group)])
                 codes[lines, start:stop] = part.reshape(-1, stop - start)
     return codes, scales
 
 
-def quantize(values: NDArray[Any], fmt: FloatFormat,
-             scaling: Scaling) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+def quantize(values: NDArray[Any], fmt: NumberFormat,
+             scaling: Scaling) -> tuple[NDArray[Any], NDArray[Any]]:
     """Quantize each group of ``scaling.group`` elements along the last axis.
 
     The scale follows from ``amax``, the largest magnitude of the group or, if that is larger,
@@ -131,12 +140,14 @@ def quantize(values: NDArray[Any], fmt: FloatFormat,
 
     :Shapes: ``values`` [..., K]; codes [..., K], scales [..., ceil(K / group)]. The last group is
         shorter when K is no multiple of the group.
-    :Formats: ``values`` float32, or uint16 codes of BF16; ``codes`` uint8 of ``fmt``; ``scales``
-        uint8 (E8M0) or float32. Codes are ``values / scale``: by a power of two exact and rounded
-        once to the code; for ``fp32-div`` first rounded to FP32, as the public DeepSeek-V3 kernel
-        does. To nearest even, saturating; subnormals and the sign of zero are kept. A group that
-        holds a NaN or an infinity has the scale NaN (0xFF or 0x7FC00000), and every code of it is
-        the format's NaN.
+    :Formats: ``values`` float32, or uint16 codes of BF16; ``codes`` uint8 or uint16 of ``fmt``;
+        ``scales`` uint8 (E8M0) or float32. Codes are ``values / scale``: by a power of two exact
+        and rounded once to the code; for ``fp32-div`` first rounded to FP32, as the public
+        DeepSeek-V3 kernel does. To nearest even, saturating; subnormals and the sign of zero are
+        kept. A group that holds a NaN or an infinity has the scale NaN (0xFF or 0x7FC00000), and
+        every code of it is the format's NaN, or 0 where it has none.
+        Formats of 16 bits have a range of their own: their scales are 1, and their codes the
+        values, rounded once.
     :Errors: ``TypeError`` for a wrong dtype, ``ValueError`` for an empty array.
     """
     floats = _floats("quantize", values)
@@ -144,8 +155,8 @@ def quantize(values: NDArray[Any], fmt: FloatFormat,
     return codes.reshape(values.shape), scales.reshape(*values.shape[:-1], scales.shape[1])
 
 
-def quantize_blocks(values: NDArray[Any], fmt: FloatFormat,
-                    scaling: Scaling) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+def quantize_blocks(values: NDArray[Any], fmt: NumberFormat,
+                    scaling: Scaling) -> tuple[NDArray[Any], NDArray[Any]]:
     """Quantize weights: one scale per ``scaling.weight_rows`` x ``scaling.group`` elements.
 
     As :func:`quantize`, with ``values`` [M, K] and scales

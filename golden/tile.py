@@ -7,11 +7,13 @@ from numpy.typing import NDArray
 
 from golden.checks import check_array
 from golden.command_checker import command_checker
+from golden.decoder import code_dtype
 from golden.gemv import gemv_fp32
 from golden.result_packer import result_packer
 from golden.tensor_checker import tensor_checker
 from golden.tensor_commands import TensorResults, reading_place, tensor_command
 from spec.commands import Command, ErrorCode, Opcode
+from spec.formats import NumberFormat
 from spec.memory_units import ReadFault
 from spec.tensor_checks import TensorCheckerParams, tensor_sizes
 from spec.tensors import ScaleRule
@@ -56,7 +58,7 @@ class GoldenTile:
         self.faults: dict[int, ReadFault] = {}
         self.host_results: list[bytes] = []
         self._mapped: Command | None = None
-        self._codes: list[NDArray[np.uint8]] = [np.zeros(0, np.uint8)] * tile.columns
+        self._codes: list[NDArray[Any]] = [np.zeros(0, np.uint8)] * tile.columns
         self._scales: list[NDArray[Any]] = [np.zeros(0, np.uint8)] * tile.columns
         self._k = [0] * tile.columns
 
@@ -92,7 +94,7 @@ class GoldenTile:
         tile = self.tile
         if command.opcode == Opcode.LOAD:
             other = command.source_scales
-            atoms = tile.k_atoms(command.k), tile.activation_scale_atoms(command.k)
+            atoms = tile.activation_atoms(command.k), tile.activation_scale_atoms(command.k)
         else:
             other = command.target
             atoms = (tile.weight_stream_atoms(command.rows, command.k),
@@ -132,8 +134,8 @@ class GoldenTile:
             return error
         codes, scales = self._read(source), self._read(other)
         # Whole atoms: the lanes past k take part in GEMV as they stand.
-        self._codes[column] = codes.copy()
-        self._scales[column] = self._as_scales(scales)[:self.tile.groups(command.k)].copy()
+        self._codes[column] = _elements(codes, self.tile.activation_format)
+        self._scales[column] = self._as_scales(scales)[:self.tile.stored_groups(command.k)].copy()
         self._k[column] = command.k
         return ErrorCode.NONE
 
@@ -162,26 +164,29 @@ class GoldenTile:
         return ErrorCode.NONE
 
     def _unpacked(self, stream: NDArray[np.uint8], rows: int,
-                  k: int) -> tuple[NDArray[np.uint8], NDArray[Any]]:
-        """Codes [rows, lanes of whole atoms] and scales [scale rows, groups] of a stream."""
+                  k: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Codes [rows, lanes of whole atoms] and scales [scale rows, stored groups] of a stream."""
         tile = self.tile
         strip_rows, width = tile.rows_per_strip, tile.k_atoms(k) * tile.lanes
-        full = k // tile.group * tile.group
+        groups, together = tile.stored_groups(k), tile.groups_per_beat
+        full = k // tile.span * tile.span
         codes, scales = [], []
         place = 0
         for first in range(0, rows, tile.rows_per_block):
             size = tile.weight_scale_atoms(k) * tile.atom_bytes
             block_scales = self._as_scales(stream[place:place + size])
-            block_scales = block_scales[:tile.groups(k) * tile.scale_rows]
-            scales.append(block_scales.reshape(tile.groups(k), tile.scale_rows).T)
+            block_scales = block_scales[:groups * tile.scale_rows].reshape(
+                groups // together, tile.scale_rows, together)
+            scales.append(block_scales.transpose(1, 0, 2).reshape(tile.scale_rows, groups))
             place += size
             strips = -(-min(rows - first, tile.rows_per_block) // strip_rows)
-            size = strips * strip_rows * width
-            block = stream[place:place + size].reshape(strips, strip_rows * width)
+            size = strips * strip_rows * tile.k_atoms(k) * tile.atom_bytes
+            block = _elements(stream[place:place + size], tile.weight_format)
+            block = block.reshape(strips, strip_rows * width)
             place += size
             # A strip is its full groups, each with all rows, and then the tail of all rows.
             body = block[:, :strip_rows * full].reshape(
-                strips, full // tile.group, strip_rows, tile.group)
+                strips, full // tile.span, strip_rows, tile.span)
             tail = block[:, strip_rows * full:].reshape(strips, strip_rows, width - full)
             codes.append(np.concatenate(
                 [body.transpose(0, 2, 1, 3).reshape(strips * strip_rows, full),
@@ -248,3 +253,10 @@ class GoldenTile:
                              f"has {self.memory.size:#x} bytes")
         return command, tensor_command(command, self._read(region), np.zeros(0, np.uint8),
                                        self.tile)
+
+
+def _elements(data: NDArray[np.uint8], fmt: NumberFormat) -> NDArray[Any]:
+    """The codes in bytes of memory; of 4 bits, the lower half of a byte first."""
+    if fmt.bits == 4:
+        return np.stack([data & 15, data >> 4], axis=-1).reshape(-1)
+    return np.frombuffer(data.tobytes(), f"<u{fmt.bits // 8}").astype(code_dtype(fmt))

@@ -1,5 +1,7 @@
 """Activation buffer: the activation codes of all columns."""
 
+from itertools import product
+
 from amaranth.hdl import Module, Signal
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
@@ -11,10 +13,11 @@ __all__ = ["ActivationBuffer"]
 
 
 class ActivationBuffer(wiring.Component):
-    """One memory per column, written an atom at a time, all columns read at one address.
+    """Written an atom at a time; of all columns, one beat is read at one address.
 
-    :Shapes: ``columns`` vectors of ``depth`` atoms.
-    :Timing: latency ``ActivationBufferParams.LATENCY`` from address to atoms; one read and one
+    :Shapes: ``columns`` vectors of ``depth`` beats of ``atoms_per_beat`` atoms, each place of a
+        beat a memory of its own. ``write.address`` counts atoms, ``i`` beats.
+    :Timing: latency ``ActivationBufferParams.LATENCY`` from address to beats; one read and one
         write per cycle. A read in the cycle of a write to its address gives the old or the new
         atom, unspecified; the sequencer never does that.
 
@@ -22,7 +25,7 @@ class ActivationBuffer(wiring.Component):
     -------
     write : stream of ``column``, ``address`` and ``atom``, always ready
     i : stream of addresses, always ready
-    o : stream of one atom per column, always ready
+    o : stream of one beat per column, always ready
     """
 
     def __init__(self, params: ActivationBufferParams):
@@ -32,27 +35,31 @@ class ActivationBuffer(wiring.Component):
         super().__init__({
             "write": In(flow(data.StructLayout({
                 "atom": params.atom_bits,
-                "address": params.address_bits,
+                "address": params.address_bits + params.part_bits,
                 "column": range(params.columns) if params.columns > 1 else 1,
             }))),
             "i": In(flow(params.address_bits)),
-            "o": Out(flow(data.ArrayLayout(params.atom_bits, params.columns))),
+            "o": Out(flow(data.ArrayLayout(params.beat_bits, params.columns))),
         })
 
     def elaborate(self, platform):
         m = Module()
         params = self.params
-        for column in range(params.columns):
+        address = self.write.payload.address
+        for column, part in product(range(params.columns), range(params.atoms_per_beat)):
             storage = memory.Memory(shape=params.atom_bits, depth=params.depth, init=[])
-            m.submodules[f"column_{column}"] = storage
+            name = f"column_{column}" + (f"_{part}" if params.part_bits else "")
+            m.submodules[name] = storage
             write, read = storage.write_port(), storage.read_port()
             m.d.comb += [
-                write.addr.eq(self.write.payload.address),
+                write.addr.eq(address[params.part_bits:]),
                 write.data.eq(self.write.payload.atom),
-                write.en.eq(self.write.valid & (self.write.payload.column == column)),
+                write.en.eq(self.write.valid & (self.write.payload.column == column)
+                            & (address[:params.part_bits] == part)),
                 read.addr.eq(self.i.payload),
                 read.en.eq(self.i.valid),
-                self.o.payload[column].eq(read.data),
+                self.o.payload[column].word_select(part, params.atom_bits).eq(
+                    read.data),
             ]
         valid = Signal()
         m.d.sync += valid.eq(self.i.valid)

@@ -53,9 +53,9 @@ class Axi4Reader(wiring.Component):
         wiring.connect(m, wiring.flipped(self.i), splitter.i)
         burst = splitter.o
 
-        # Bursts asked for: those whose atoms are awaited, and those that were given up. Their
-        # answers come in this order: the ones given up first.
-        awaited = Signal(range(params.outstanding_bursts + 1))
+        # Bursts asked for whose answers have not ended, and those of them that were given up, which
+        # are answered first.
+        in_flight = Signal(range(params.outstanding_bursts + 1))
         stale = Signal(range(params.outstanding_bursts + 1))
         owed_atoms = Signal(range(params.outstanding_bursts * params.burst_atoms + 1))
         giving_up, timeout = Signal(), Signal()
@@ -65,7 +65,7 @@ class Axi4Reader(wiring.Component):
         dropping = stale != 0
 
         # The request stands in registers, so that it can stay while its region is given up.
-        free = awaited + stale - ended != params.outstanding_bursts
+        free = (in_flight != params.outstanding_bursts) | ended
         request = Signal()
         m.d.comb += [
             request.eq(burst.valid & free & (~self.m_axi_arvalid | self.m_axi_arready)
@@ -99,7 +99,7 @@ class Axi4Reader(wiring.Component):
             skid.o.ready.eq(self.o.ready),
         ]
         m.d.sync += [
-            awaited.eq(awaited + request - (ended & ~dropping)),
+            in_flight.eq(in_flight + request - ended),
             stale.eq(stale - (ended & dropping)),
             owed_atoms.eq(owed_atoms - given
                           + Mux(burst.valid & burst.ready, burst.payload.beats, 0)),
@@ -108,14 +108,13 @@ class Axi4Reader(wiring.Component):
         # Give up when nothing moved for too long, until nothing is owed.
         still = Signal(range(params.timeout_cycles + 1))
         waiting = (burst.valid | (owed_atoms != 0)) & ~giving_up
-        m.d.comb += timeout.eq(waiting & (still == params.timeout_cycles)
-                               & ~asked & ~self.m_axi_rvalid)
-        with m.If(waiting & ~asked & ~self.m_axi_rvalid & ~timeout):
-            m.d.sync += still.eq(still + 1)
-        with m.Else():
-            m.d.sync += still.eq(0)
+        idle = waiting & ~asked & ~self.m_axi_rvalid & ~timeout
+        m.d.sync += [
+            still.eq(Mux(idle, still + 1, 0)),
+            timeout.eq(idle & (still == params.timeout_cycles)),
+        ]
         with m.If(timeout):
-            m.d.sync += [giving_up.eq(1), stale.eq(stale + awaited), awaited.eq(0)]
+            m.d.sync += [giving_up.eq(1), stale.eq(in_flight - ended)]
         with m.Elif((owed_atoms == 0) & ~burst.valid):
             m.d.sync += giving_up.eq(0)
         return m

@@ -1,12 +1,12 @@
 """AXI4 writer: one stream of atoms to regions of memory."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from hdl.axi4 import BURST_INCREMENT, CACHE_NORMAL, write_members
 from hdl.burst_splitter import BurstSplitter, write_region_layout
+from hdl.fifo import Fifo
 from hdl.pipeline import flow
 from hdl.skid_buffer import SkidBuffer
 from spec.memory_units import FAULT_BITS, ReadFault
@@ -58,14 +58,15 @@ class Axi4Writer(wiring.Component):
         # A region's atoms are taken when the region has been: short ones must come ahead of them.
         burst_layout = splitter.o.payload.shape()
         m.submodules.bursts = bursts = SkidBuffer(SkidBufferParams(bits=burst_layout.size))
-        m.submodules.queue = queue = SyncFIFOBuffered(
-            width=params.atom_bits, depth=params.write_queue_atoms)
+        m.submodules.queue = queue = Fifo(params.write_queue)
         giving_up, timeout = Signal(), Signal()
 
         # One command at a time: the next starts when all responses of the last have come. Its last
         # region has been taken: `closing`.
         active, closing = Signal(), Signal()
-        due = Signal(params.count_bits)
+        # Atoms that are to come, less one: the sign says that there are none.
+        due = Signal(signed(params.count_bits + 1), init=-1)
+        complete = due[-1]
         awaited = Signal(range(params.outstanding_bursts + 1))
         stale = Signal(range(params.outstanding_bursts + 1))
         m.d.comb += [
@@ -76,9 +77,9 @@ class Axi4Writer(wiring.Component):
             bursts.i.payload.eq(splitter.o.payload),
             bursts.i.valid.eq(splitter.o.valid),
             splitter.o.ready.eq(bursts.i.ready),
-            self.data.ready.eq((due != 0) & (queue.w_rdy | giving_up)),
-            queue.w_data.eq(self.data.payload),
-            queue.w_en.eq(self.data.valid & self.data.ready & ~giving_up),
+            self.data.ready.eq(~complete & (queue.i.ready | giving_up)),
+            queue.i.payload.eq(self.data.payload),
+            queue.i.valid.eq(self.data.valid & self.data.ready & ~giving_up),
         ]
         begin = self.i.valid & self.i.ready
         m.d.sync += due.eq(due + Mux(begin, self.i.payload.atoms, 0)
@@ -88,20 +89,22 @@ class Axi4Writer(wiring.Component):
         # those of the burst under way were given up.
         burst = data.View(burst_layout, bursts.o.payload)
         here = Signal(range(params.write_queue_atoms + 1))
-        skip = Signal(range(params.write_queue_atoms + 1))
-        left = Signal(range(params.burst_atoms + 1))
+        # Of both one less, so that their signs say that there are none.
+        skip = Signal(signed(params.write_queue_atoms.bit_length() + 1), init=-1)
+        left = Signal(signed(params.burst_atoms.bit_length() + 1), init=-1)
         ready, start = Signal(), Signal()
-        skipping = (left == 0) & (skip != 0)
+        idle, final = left[-1], left == 0
+        skipping = idle & ~skip[-1]
         w_taken = self.m_axi_wvalid & self.m_axi_wready
         m.d.comb += [
             ready.eq(bursts.o.valid & (here >= burst.beats)),
-            start.eq(ready & ~giving_up & ~timeout & (skip == 0)
+            start.eq(ready & ~giving_up & ~timeout & skip[-1]
                      & (awaited + stale != params.outstanding_bursts)
                      & (~self.m_axi_awvalid | self.m_axi_awready)
-                     & ((left == 0) | (left == 1) & w_taken)),
+                     & (idle | final & w_taken)),
             bursts.o.ready.eq(start | giving_up),
         ]
-        m.d.sync += here.eq(here + queue.w_en - Mux(start, burst.beats, 0))
+        m.d.sync += here.eq(here + queue.i.valid - Mux(start, burst.beats, 0))
         with m.If(self.m_axi_awready):
             m.d.sync += self.m_axi_awvalid.eq(0)
         with m.If(w_taken):
@@ -111,19 +114,19 @@ class Axi4Writer(wiring.Component):
                 self.m_axi_awvalid.eq(1),
                 self.m_axi_awaddr.eq(burst.index << params.offset_bits),
                 self.m_axi_awlen.eq(burst.beats - 1),
-                left.eq(burst.beats),
+                left.eq(burst.beats - 1),
             ]
-        with m.If(skipping & queue.r_rdy):
+        with m.If(skipping & queue.o.valid):
             m.d.sync += skip.eq(skip - 1)
         m.d.comb += [
             self.m_axi_awsize.eq(params.offset_bits),
             self.m_axi_awburst.eq(BURST_INCREMENT),
             self.m_axi_awcache.eq(CACHE_NORMAL),
-            self.m_axi_wvalid.eq((left != 0) & queue.r_rdy),
-            self.m_axi_wdata.eq(queue.r_data),
+            self.m_axi_wvalid.eq(~idle & queue.o.valid),
+            self.m_axi_wdata.eq(queue.o.payload),
             self.m_axi_wstrb.eq(-1),
-            self.m_axi_wlast.eq(left == 1),
-            queue.r_en.eq((left != 0) & self.m_axi_wready | skipping),
+            self.m_axi_wlast.eq(final),
+            queue.o.ready.eq(~idle & self.m_axi_wready | skipping),
             self.m_axi_bready.eq(1),
         ]
 
@@ -140,19 +143,19 @@ class Axi4Writer(wiring.Component):
         # Give up when nothing moved for too long, until the command has ended.
         still = Signal(range(params.timeout_cycles + 1))
         waiting = active & ~giving_up & (
-            ready | self.m_axi_awvalid | (left != 0) | (awaited != 0))
+            ready | self.m_axi_awvalid | ~idle | (awaited != 0))
         moves = self.m_axi_awvalid & self.m_axi_awready | w_taken | self.m_axi_bvalid
-        m.d.comb += timeout.eq(waiting & (still == params.timeout_cycles) & ~moves)
-        with m.If(waiting & ~moves & ~timeout):
-            m.d.sync += still.eq(still + 1)
-        with m.Else():
-            m.d.sync += still.eq(0)
+        stands = waiting & ~moves & ~timeout
+        m.d.sync += [
+            still.eq(Mux(stands, still + 1, 0)),
+            timeout.eq(stands & (still == params.timeout_cycles)),
+        ]
         with m.If(timeout):
             m.d.sync += [
                 giving_up.eq(1),
-                stale.eq(stale + awaited),
+                stale.eq(stale + awaited - answered),
                 awaited.eq(0),
-                skip.eq(skip + here + queue.w_en),
+                skip.eq(skip + here + queue.i.valid - (skipping & queue.o.valid)),
                 here.eq(0),
             ]
             with m.If(fault == ReadFault.NONE):
@@ -162,7 +165,7 @@ class Axi4Writer(wiring.Component):
         with m.If(begin):
             m.d.sync += [active.eq(1), closing.eq(self.i.payload.last)]
         with m.Elif(closing & ~splitter.o.valid & ~bursts.o.valid & (awaited == 0)
-                    & (due == 0)):
+                    & complete):
             m.d.comb += self.done.valid.eq(1)
             m.d.sync += [active.eq(0), closing.eq(0), giving_up.eq(0), fault.eq(ReadFault.NONE)]
         return m

@@ -1,5 +1,6 @@
 """The beats of the bursts that an AXI4 subordinate takes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,23 +19,28 @@ WRAP_BITS = 10
 
 @dataclass(frozen=True)
 class Beat:
-    """One beat: the atom that it stands in, and whether that is ``outside`` the memory.
+    """One beat: the atom that it stands in, and what ``place`` of :func:`burst_beats` says of it.
 
     It stands while ``valid``, until ``take`` (to be driven, never high without ``valid``).
     """
 
     valid: Signal
-    id: Signal
+    id: Value
     index: Value
-    outside: Value
+    place: data.View
     last: Value
     take: Signal
 
 
-def burst_beats(m: Module, port: Any, channel: str) -> Beat:
+def burst_beats(m: Module, port: Any, channel: str,
+                place: Callable[[Value], dict[str, Value]]) -> Beat:
     """Take the bursts of ``channel`` (``ar`` or ``aw``) of a :class:`hdl.host_port.HostPort` and
-    return their beats, one per cycle, also from burst to burst, the first two cycles after its
-    burst. Nothing but ``take`` reaches the beats from within a cycle.
+    return their beats, one per cycle, also from burst to burst, the first three cycles after its
+    burst. Nothing but ``take`` reaches the beats from within a cycle, and ``take`` only the last
+    of their registers.
+
+    ``place`` makes of an atom's number, one bit longer than any address has, what is known of its
+    beat; that is registered with the beat.
 
     :Source: ARM IHI 0022, AMBA AXI and ACE protocol specification, section A3.4.1.
     """
@@ -59,33 +65,48 @@ def burst_beats(m: Module, port: Any, channel: str) -> Beat:
 
     # One bit more than an address, so that a burst that passes the last one stays outside.
     address = register(params.address_bits + 1, "address")
+    index = address[params.offset_bits:]
     step = register(range(params.atom_bits // 8 + 1), "step")
     wrap = register(WRAP_BITS, "wrap")
     kind, left = register(2, "kind"), register(8, "left")
-    beat = Beat(valid=register(1, "valid"), id=register(params.ID_BITS, "id"),
-                index=address[params.offset_bits:],
-                outside=address[params.offset_bits:] >= params.memory_atoms,
-                last=left == 0, take=register(1, "take"))
-    m.d.comb += skid.o.ready.eq(~beat.valid | beat.take & beat.last)
+    identity = register(params.ID_BITS, "id")
+    valid, last = register(1, "valid"), register(1, "last")
+
+    places = place(index)
+    place_layout = data.StructLayout({name: len(value) for name, value in places.items()})
+    beat_layout = data.StructLayout({
+        "id": params.ID_BITS, "index": len(index), "last": 1, "place": place_layout})
+    beats = SkidBuffer(SkidBufferParams(bits=beat_layout.size))
+    m.submodules[f"{channel}_beats"] = beats
+    m.d.comb += [
+        beats.i.valid.eq(valid),
+        beats.i.payload.eq(Cat(identity, index, last, *places.values())),
+        skid.o.ready.eq(~valid | beats.i.ready & last),
+    ]
     with m.If(skid.o.ready):
         m.d.sync += [
-            beat.valid.eq(skid.o.valid),
-            beat.id.eq(burst.id),
+            valid.eq(skid.o.valid),
+            identity.eq(burst.id),
             address.eq(burst.addr),
             step.eq(1 << burst.size),
             # The address bits that change in a wrapping burst.
-            wrap.eq(((burst.len[:4] + 1) << burst.size) - 1),
+            wrap.eq(burst.len[:4] << burst.size | (1 << burst.size) - 1),
             kind.eq(burst.burst),
             left.eq(burst.len),
+            last.eq(burst.len == 0),
         ]
-    with m.Elif(beat.take):
+    with m.Elif(beats.i.ready):
         # An unaligned start stays so; the steps are of one atom or a part, so its atoms are right.
         following = register(params.address_bits + 1, "following")
         m.d.comb += following.eq(address + step)
-        m.d.sync += left.eq(left - 1)
+        m.d.sync += [left.eq(left - 1), last.eq(left == 1)]
         with m.If(kind == BURST_WRAP):
             m.d.sync += address[:WRAP_BITS].eq(
                 address[:WRAP_BITS] & ~wrap | following[:WRAP_BITS] & wrap)
         with m.Elif(kind != BURST_FIXED):
             m.d.sync += address.eq(following)
-    return beat
+    beat = data.View(beat_layout, beats.o.payload)
+    take = register(1, "take")
+    m.d.comb += beats.o.ready.eq(take)
+    return Beat(valid=beats.o.valid, id=beat.id, index=beat.index, place=beat.place,
+                last=beat.last, take=take)

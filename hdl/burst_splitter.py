@@ -1,6 +1,6 @@
 """Burst splitter: one region of atoms to bursts."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -52,8 +52,9 @@ class BurstSplitter(wiring.Component):
         burst = self.params.burst_atoms
         region = Signal(region_layout(self.params))
         room = Signal(range(burst + 1))
+        place_bits = (burst - 1).bit_length()
         m.d.comb += [
-            room.eq(burst - region.index[:(burst - 1).bit_length()] if burst > 1 else 1),
+            room.eq(burst - region.index[:place_bits] if burst > 1 else 1),
             self.o.payload.index.eq(region.index),
             self.o.payload.last.eq(region.atoms <= room),
             self.o.payload.beats.eq(Mux(self.o.payload.last, region.atoms, room)),
@@ -62,9 +63,10 @@ class BurstSplitter(wiring.Component):
         with m.If(self.i.ready):
             m.d.sync += [region.eq(self.i.payload), self.o.valid.eq(self.i.valid)]
         with m.Elif(self.o.ready):
+            # What is left begins at the next multiple; behind the last burst nothing is left.
             m.d.sync += [
-                region.index.eq(region.index + self.o.payload.beats),
-                region.atoms.eq(region.atoms - self.o.payload.beats),
+                region.index.eq(Cat(Const(0, place_bits), region.index[place_bits:] + 1)),
+                region.atoms.eq(region.atoms - room),
                 self.o.valid.eq(~self.o.payload.last),
             ]
         return m

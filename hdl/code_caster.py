@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hdl.pipeline import cut, delayed, flow, registered
 from hdl.scale_maker import is_rule, is_target, normalised, record_layout
+from hdl.tensor_streams import counts
 from spec.formats import BF16, E4M3, E5M2, FP32
 from spec.tensor_units import QuantizerParams
 from spec.tensors import ScaleRule, TensorFormat
@@ -96,7 +97,12 @@ class CodeCaster(wiring.Component):
 
         # What the lanes share.
         bias = Mux(e5m2, E5M2.bias, E4M3.bias)
-        offset = registered(m, bias - record.exponent, "offset")
+        offset = bias - record.exponent
+        if params.divides:
+            offset = registered(m, offset, "offset")
+            places = None
+        else:
+            places = cut(m, True, **self._places(offset, e5m2))
         if params.divides:
             scale = _Thresholds(m, Cat(record.mantissa, Const(1, 1)))
             code = (record.code if params.keeps_subnormals
@@ -113,8 +119,8 @@ class CodeCaster(wiring.Component):
 
         codes = []
         for lane in range(params.code_lanes):
-            code = self._lane(m, lane, offset, scale, e5m2, special)
-            codes.append(Mux(count > lane, code, Const(0, 8)))
+            code = self._lane(m, lane, offset, places, scale, e5m2, special)
+            codes.append(Mux(counts(count, lane), code, Const(0, 8)))
         m.d.sync += [
             self.o.payload.eq(Cat(*codes, tags)),
             self.o.valid.eq(delayed(m, self.i.valid, self.latency - 1, "valid")),
@@ -130,7 +136,7 @@ class CodeCaster(wiring.Component):
         wide = atom.word_select(lane, 32)
         return Mux(is_wide(self.params, self.source), wide, narrow), FP32.significand_bits
 
-    def _lane(self, m, lane, offset, scale, e5m2, special):
+    def _lane(self, m, lane, offset, places, scale, e5m2, special):
         """Cast one element: its code, still to be registered."""
         name = f"lane_{lane}"
         element, bits = self._element(lane)
@@ -149,16 +155,15 @@ class CodeCaster(wiring.Component):
         significand = registered(m, significand[-bits:], f"{name}_significand")
 
         # The exponent field that the code would have, and the thresholds that X passes.
-        field = exponent + offset
         if scale is None:
             passed, more = self._exact(significand)
             passed = registered(m, passed, f"{name}_passed")
             more = registered(m, more, f"{name}_more")
         else:
-            field = registered(m, field, f"{name}_quotient_exponent")
+            exponent = registered(m, exponent + offset, f"{name}_quotient_exponent")
             less, passed, more = self._divided(m, significand, scale, name)
-            field = field - less
-        loss, tiny, base = self._position(field, e5m2)
+            places = self._places(Mux(less, -1, 0), e5m2).values()
+        loss, tiny, base = self._position(exponent, e5m2, *places)
         cycles = 2 if self.params.divides else 1
         loss = delayed(m, loss, cycles, f"{name}_loss")
         tiny = delayed(m, tiny, cycles, f"{name}_tiny")
@@ -177,12 +182,23 @@ class CodeCaster(wiring.Component):
         return Mux(special, nan, Cat(code[:7], sign))[:8]
 
     @staticmethod
-    def _position(field, e5m2):
-        """Return bits lost, whether all are, and what the code's exponent field adds to it."""
-        normal = field > 0
-        missing = Mux(normal, 0, 1 - field) + e5m2
-        return (missing[:3], missing > _LARGEST_LOSS,
-                Mux(normal, field - 1, 0)[:E5M2.exponent_bits])
+    def _places(offset, e5m2):
+        """What :meth:`_position` adds to an exponent, where ``offset`` makes the field of it."""
+        return {"offset_normal": offset - 1, "offset_missing": 1 - offset + e5m2,
+                "offset_tiny": offset + (_LARGEST_LOSS - 1) - e5m2}
+
+    @staticmethod
+    def _position(exponent, e5m2, normal, missing, tiny):
+        """Return bits lost, whether all are, and what the code's exponent field adds to it.
+
+        One addition deep: the field less one is that of a normal number unless negative; one less
+        the field, and a bit of mantissa less with E5M2, are bits that a subnormal number loses.
+        """
+        above, room = exponent + normal, exponent + tiny
+        is_normal = ~above[-1]
+        # All that a normal number loses is the bit that E5M2 does not have.
+        loss = Mux(is_normal, e5m2, (missing - exponent)[:3])
+        return loss, room[-1], Mux(is_normal, above, 0)[:E5M2.exponent_bits]
 
     @staticmethod
     def _exact(significand):

@@ -4,6 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hdl.pipeline import registered
 from spec.commands import COMMAND_WORDS, FIELDS, ErrorCode, Opcode
 from spec.units import CommandCheckerParams
 
@@ -96,7 +97,9 @@ class CommandChecker(wiring.Component):
         transposed = command.transposed if params.transposed else Const(0, 1)
         rows_max = Mux(transposed, params.k_max, params.rows_max)
         length = Mux(transposed, command.rows, command.k)
-        other_address = Mux(is_load, command.source_scales, command.target)
+        # It stands in a register before anything is compared with it.
+        other_address = registered(
+            m, Mux(is_load, command.source_scales, command.target), "other_address")
 
         # Sizes that follow from K and rows by shifts. They are right where K and rows are legal.
         k = command.k[:params.k_bits]
@@ -109,7 +112,8 @@ class CommandChecker(wiring.Component):
         blocks = Signal(params.rows_bits)
         result_atoms = Signal(params.rows_bits)
         m.d.comb += [
-            k_atoms.eq(_ceil_divide(k, params.lanes)),
+            k_atoms.eq(_ceil_divide(k, params.lanes)
+                       * Mux(is_load, params.activation_atoms, 1)),
             scales.eq(Mux(is_load, groups, groups * params.scale_rows)),
             scale_atoms.eq(_ceil_divide(scales, params.scales_per_atom)),
             padded_rows.eq(_ceil_divide(rows, params.rows_per_strip) * params.rows_per_strip),
@@ -159,6 +163,11 @@ class CommandChecker(wiring.Component):
             ErrorCode.ROWS: ((command.rows == 0) | (command.rows > rows_max)) & is_gemv,
             ErrorCode.ALIGNMENT:
                 (command.source[:low].any() | other_address[:low].any()) & ~is_fence,
+        }
+        # These follow from the command alone, long before they are asked for.
+        checks = {code: registered(m, check, f"wrong_{code.name.lower()}")
+                  for code, check in checks.items()}
+        checks |= {
             ErrorCode.WINDOW: (outside(command.source, source, source_end)
                                | outside(other_address, other, other_end)) & ~is_fence,
             ErrorCode.NOT_LOADED: ~loaded.all() & is_gemv,

@@ -4,8 +4,9 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hdl.decoder import decoded_layout
-from hdl.pipeline import cut, delayed, flow, registered
+from hdl.decoder import Factor, pairs_layout
+from hdl.pipeline import cut, delayed, flow
+from hdl.sum_tree import summed
 from spec.arithmetic import DotArrayParams
 
 __all__ = ["DotArray", "group_sum_layout"]
@@ -45,14 +46,8 @@ class DotArray(wiring.Component):
         if not isinstance(params, DotArrayParams):
             raise TypeError(f"DotArray needs DotArrayParams, not {params!r}")
         self.params = params
-        lanes = params.lanes
         super().__init__({
-            "i": In(flow(data.StructLayout({
-                "weights": data.ArrayLayout(decoded_layout(params.weight_format), lanes),
-                "activations": data.ArrayLayout(decoded_layout(params.activation_format), lanes),
-                "first": 1,
-                "last": 1,
-            }))),
+            "i": In(flow(pairs_layout(params))),
             "o": Out(flow(group_sum_layout(params.sum_bits))),
         })
 
@@ -66,15 +61,19 @@ class DotArray(wiring.Component):
         negatives = Signal(params.lanes)
 
         for lane in range(params.lanes):
-            weight, activation = beat.weights[lane], beat.activations[lane]
+            weight, activation = (Factor(side[lane]) for side in (beat.weights, beat.activations))
 
             # Multiply significands, add shifts. The sign goes in before the shift: the negation
             # is then as narrow as the product of the significands.
-            magnitude = weight.significand * activation.significand
             sign = weight.sign ^ activation.sign
-            product, shift = cut(m, params.multiply, **{
-                f"product_{lane}": Mux(sign, -magnitude, magnitude),
-                f"shift_{lane}": weight.shift + activation.shift})
+            magnitude, negative, shift = cut(m, params.multiply > 1, **{
+                f"magnitude_{lane}": weight.significand * activation.significand,
+                f"sign_{lane}": sign,
+                f"shifts_{lane}": weight.shift + activation.shift})
+            product, shift = cut(m, params.multiply > 0, **{
+                f"product_{lane}": (Mux(negative, -magnitude, magnitude)
+                                    if params.has_sign_bits else magnitude),
+                f"shift_{lane}": shift})
 
             # To fixed point. No legal product needs more than product_bits.
             term = Signal(signed(params.product_bits), name=f"term_{lane}")
@@ -88,11 +87,12 @@ class DotArray(wiring.Component):
                     | (~activation.infinite & ~activation.significand.any()))
             m.d.comb += [
                 nans[lane].eq(weight.nan | activation.nan | infinite & zero),
-                positives[lane].eq(infinite & ~sign),
-                negatives[lane].eq(infinite & sign),
+                positives[lane].eq(infinite & (weight.negative == activation.negative)),
+                negatives[lane].eq(infinite & (weight.negative != activation.negative)),
             ]
 
-        beat_sum = self._tree(m, terms) - (params.lanes << params.product_bits - 1)
+        surplus = params.lanes << params.product_bits - 1
+        beat_sum = summed(m, terms, params.tree_registers) - surplus
         cycles = params.LATENCY - 1
         valid = delayed(m, self.i.valid, cycles, "valid")
         first = delayed(m, beat.first, cycles, "first")
@@ -117,19 +117,3 @@ class DotArray(wiring.Component):
                 total.nan | total.positive_infinity & total.negative_infinity),
         ]
         return m
-
-    def _tree(self, m, values):
-        """Sum ``values`` pairwise; between two ranks of registers, yosys merges the adders into one
-        carry-save tree."""
-        level, ranks = 0, list(self.params.tree_registers)
-        while len(values) > 1 or ranks:
-            if len(values) > 1:
-                paired = [a + b for a, b in zip(values[::2], values[1::2], strict=False)]
-                values = paired + values[len(paired) * 2:]
-            level += 1
-            while ranks and (ranks[0] <= level or len(values) == 1):
-                rank = len(self.params.tree_registers) - len(ranks)
-                values = [registered(m, value, f"sum_{rank}_{place}")
-                          for place, value in enumerate(values)]
-                ranks.pop(0)
-        return values[0]

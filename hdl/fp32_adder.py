@@ -6,7 +6,9 @@ from amaranth.lib.wiring import In, Out
 
 from hdl.fp32 import NAN, fp32_layout, infinity, is_infinity, is_nan, rounded, significand
 from hdl.pipeline import cut, delayed, flow
-from hdl.shift import leading_zeros, shifted_right_sticky
+from hdl.shift import (
+    NEAR_BITS, leading_zeros, shifted_far_sticky, shifted_near_sticky, shifted_right_sticky,
+)
 from spec.arithmetic import Fp32AdderParams
 from spec.formats import FP32
 
@@ -41,7 +43,9 @@ class Fp32Adder(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         cuts = self.params.cuts
-        a, b = self.i.payload.a, self.i.payload.b
+        a, b = cut(m, "operands" in cuts, a=self.i.payload.a, b=self.i.payload.b)
+        # What follows is laid out for depth, rather than area.
+        deep = "far" in cuts
 
         # Order by magnitude, so that the difference is never negative.
         swap = Signal()
@@ -54,22 +58,43 @@ class Fp32Adder(wiring.Component):
         # A subnormal has the exponent of the smallest normal numbers.
         large_exponent = Mux(large.exponent.any(), large.exponent, 1)
         small_exponent = Mux(small.exponent.any(), small.exponent, 1)
+        difference = large_exponent - small_exponent
+        first, second = significand(large), significand(small)
+        large_infinite = is_infinity(large)
+        if deep:
+            # From both operands, beside the comparison. Beside a NaN ``infinite`` means nothing.
+            first = Mux(swap, significand(b), significand(a))
+            second = Mux(swap, significand(a), significand(b))
+            a_exponent, b_exponent = (Mux(x.exponent.any(), x.exponent, 1) for x in (a, b))
+            large_exponent = Mux(swap, b_exponent, a_exponent)
+            difference = Mux(swap, b_exponent - a_exponent, a_exponent - b_exponent)
+            large_infinite = is_infinity(a) | is_infinity(b)
         first, second, distance, exponent, subtract, sign, nan, infinite = cut(
-            m, "order" in cuts, large=significand(large), small=significand(small),
-            distance=(large_exponent - small_exponent)[:FP32.exponent_bits],
-            exponent=large_exponent, subtract=a.sign ^ b.sign, sign=large.sign,
+            m, "order" in cuts, large=first, small=second,
+            distance=difference[:FP32.exponent_bits], exponent=large_exponent,
+            subtract=a.sign ^ b.sign, sign=large.sign,
             nan=is_nan(a) | is_nan(b) | is_infinity(a) & is_infinity(b) & (a.sign ^ b.sign),
-            infinite=is_infinity(large))
+            infinite=large_infinite)
 
         # Align the smaller operand, with two more bits and a sticky bit to decide the rounding.
+        second = Cat(Const(0, 2), second)
+        if deep:
+            second, distance, first, exponent, subtract, sign, nan, infinite = cut(
+                m, deep, far=shifted_far_sticky(m, second, distance, "far"),
+                near=distance[:NEAR_BITS], far_large=first, far_exponent=exponent,
+                far_subtract=subtract, far_sign=sign, far_nan=nan, far_infinite=infinite)
+        align = shifted_near_sticky if deep else shifted_right_sticky
         aligned, first, exponent, subtract, sign, nan, infinite = cut(
             m, "align" in cuts,
-            aligned=shifted_right_sticky(m, Cat(Const(0, 2), second), distance, "align"),
+            aligned=align(m, second, distance, "align"),
             aligned_large=first, aligned_exponent=exponent, aligned_subtract=subtract,
             aligned_sign=sign, aligned_nan=nan, aligned_infinite=infinite)
 
         # Add or subtract, with one more bit on top for the carry.
         width = FP32.significand_bits + 4
+        if deep:
+            (limit,) = cut(m, deep, limit=Cat(exponent == width - 1 - place
+                                              for place in range(width)))
         total, exponent, subtract, sign, nan, infinite = cut(
             m, "add" in cuts,
             total=(Cat(Const(0, 3), first) + Mux(subtract, -aligned, aligned))[:width],
@@ -77,11 +102,16 @@ class Fp32Adder(wiring.Component):
             added_infinite=infinite)
 
         # Count the leading zeros, and normalise, but not below the exponent of the subnormals.
-        zeros = leading_zeros(m, total, "zeros")
+        if deep:
+            # A one stands in ``limit`` where the count is to end.
+            shift = leading_zeros(m, total | limit, "zeros")
+        else:
+            zeros = leading_zeros(m, total, "zeros")
+            shift = Mux(zeros < exponent, zeros, exponent)[:len(zeros)]
         shift, total, exponent, subtract, sign, nan, infinite = cut(
-            m, "count" in cuts, shift=Mux(zeros < exponent, zeros, exponent)[:len(zeros)],
-            counted=total, counted_exponent=exponent, counted_subtract=subtract,
-            counted_sign=sign, counted_nan=nan, counted_infinite=infinite)
+            m, "count" in cuts, shift=shift, counted=total, counted_exponent=exponent,
+            counted_subtract=subtract, counted_sign=sign, counted_nan=nan,
+            counted_infinite=infinite)
         shifted = (total << shift)[:width]
         normal, exponent, result_sign, sign, nan, infinite = cut(
             m, "shift" in cuts, normal=shifted,

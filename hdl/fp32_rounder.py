@@ -1,13 +1,13 @@
 """FP32 rounder: an exact fixed-point sum to FP32, rounded once."""
 
-from amaranth.hdl import Cat, Module, Mux
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hdl.dot_array import group_sum_layout
 from hdl.fp32 import NAN, infinity, rounded
 from hdl.pipeline import cut, delayed, flow
-from hdl.shift import leading_zeros
+from hdl.shift import NEAR_BITS, leading_zeros
 from spec.arithmetic import Fp32RounderParams
 from spec.formats import FP32
 
@@ -48,15 +48,30 @@ class Fp32Rounder(wiring.Component):
 
         # Sign and magnitude.
         value = self.i.payload.value
-        (magnitude,) = cut(m, "magnitude" in cuts,
-                           magnitude=Mux(value < 0, -value, value)[:width])
+        absolute = Signal(width)
+        m.d.comb += absolute.eq(Mux(value < 0, -value, value))
+        (magnitude,) = cut(m, "magnitude" in cuts, magnitude=absolute)
 
         # Normalise, so that the leading one is the top bit.
-        zeros, magnitude = cut(m, "count" in cuts, zeros=leading_zeros(m, magnitude, "count"),
-                               counted=magnitude)
         top_exponent = self.params.lsb_exponent + width - 1 + FP32.bias
+        if "far" in cuts:
+            # In two parts: the empty blocks on top, then the zeros within the first other block.
+            blocks = self._blocks(magnitude)
+            far, magnitude, *nears = cut(
+                m, "count" in cuts,
+                zeros=leading_zeros(m, Cat(block.any() for block in reversed(blocks)), "count"),
+                counted=magnitude, **{f"near_{place}": leading_zeros(m, block, f"count_{place}")
+                                      for place, block in enumerate(blocks)})
+            magnitude, far, shift = cut(
+                m, True, far=(magnitude << Cat(Const(0, NEAR_BITS), far))[:width],
+                far_zeros=far, near=Array(nears)[far])
+            zeros = Cat(shift, far)
+        else:
+            zeros, magnitude = cut(m, "count" in cuts, zeros=leading_zeros(m, magnitude, "count"),
+                                   counted=magnitude)
+            shift = zeros
         significand, exponent = cut(
-            m, "shift" in cuts, significand=(magnitude << zeros)[:width],
+            m, "shift" in cuts, significand=(magnitude << shift)[:width],
             exponent=Mux(magnitude.any(), top_exponent - zeros, 0)[:FP32.exponent_bits])
 
         # Round to nearest even.
@@ -74,3 +89,11 @@ class Fp32Rounder(wiring.Component):
             m.d.sync += self.o.payload.eq(Cat(packed, sign))
         m.d.sync += self.o.valid.eq(delayed(m, self.i.valid, len(cuts), "valid"))
         return m
+
+    @staticmethod
+    def _blocks(magnitude):
+        """Blocks of ``2**NEAR_BITS`` bits from the top, the last filled up with ones."""
+        size = 1 << NEAR_BITS
+        padding = -len(magnitude) % size
+        filled = Cat(Const((1 << padding) - 1, padding), magnitude)
+        return [filled[end - size:end] for end in range(len(filled), 0, -size)]

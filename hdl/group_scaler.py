@@ -7,7 +7,9 @@ from amaranth.lib.wiring import In, Out
 from hdl.fp32 import NAN, fp32_layout, infinity, is_infinity, is_nan, rounded, significand
 from hdl.fp32_multiplier import Fp32Multiplier
 from hdl.pipeline import cut, delayed, flow
-from hdl.shift import shifted_right_sticky
+from hdl.shift import (
+    NEAR_BITS, shifted_far_sticky, shifted_near_sticky, shifted_right_sticky,
+)
 from spec.arithmetic import GroupScalerParams
 from spec.formats import FP32
 
@@ -77,9 +79,15 @@ class GroupScaler(wiring.Component):
             exponent=Mux(exponent < 1, 0, exponent)[:FP32.exponent_bits],
             significand=significand(total), zero=~total.exponent.any(), sign=total.sign,
             nan=is_nan(total) | scale[9], infinite=is_infinity(total) | (exponent > 254))
+        fraction, shift = Cat(Const(0, 1), fraction), shifted_right_sticky
+        if "far" in cuts:
+            fraction, below, field, zero, sign, nan, infinite = cut(
+                m, True, far=shifted_far_sticky(m, fraction, below, "far_subnormal"),
+                near=below[:NEAR_BITS], far_exponent=field, far_zero=zero, far_sign=sign,
+                far_nan=nan, far_infinite=infinite)
+            shift = shifted_near_sticky
         shifted, field, zero, sign, nan, infinite = cut(
-            m, "shift" in cuts,
-            shifted=shifted_right_sticky(m, Cat(Const(0, 1), fraction), below, "subnormal"),
+            m, "shift" in cuts, shifted=shift(m, fraction, below, "subnormal"),
             shifted_exponent=field, shifted_zero=zero, shifted_sign=sign, shifted_nan=nan,
             shifted_infinite=infinite)
 

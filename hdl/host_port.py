@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from hdl.atom_streams import answer_layout, atom_layout, request_layout, write_layout
 from hdl.axi4 import RESPONSE_DECERR, RESPONSE_OKAY, RESPONSE_SLVERR, subordinate_members
-from hdl.burst_beats import Beat, burst_beats
+from hdl.burst_beats import burst_beats
 from hdl.pipeline import flow
 from hdl.skid_buffer import SkidBuffer
 from spec.memory_units import Aperture, HostPortParams, ReadFault
@@ -34,8 +34,8 @@ class HostPort(wiring.Component):
         writes that are under way at once are unordered. Neither channel ever waits for the other,
         but for the ``read`` stream.
     :Timing: one beat per cycle, also from burst to burst, while ``read_beats`` and
-        ``write_bursts`` cover the memory's latency. From AR to ``read`` 3 cycles, from ``data`` to
-        R 1 (2 with ``secded``); from AW and W to ``write`` 3, from ``written`` to B 2. No
+        ``write_bursts`` cover the memory's latency. From AR to ``read`` 4 cycles, from ``data`` to
+        R 1 (2 with ``secded``); from AW and W to ``write`` 4, from ``written`` to B 2. No
         output follows an input combinationally.
     :Errors: a beat at or above ``memory_atoms`` reads as zero with DECERR, or is dropped and
         its burst answers DECERR; the memory is asked for nothing. A fault of a read answers SLVERR
@@ -101,12 +101,15 @@ class HostPort(wiring.Component):
     def _reads(self, m, merge):
         """AR, the requests, and R."""
         params = self.params
-        beat = burst_beats(m, self, "ar")
-        place = _Place(params, beat)
+        beat = burst_beats(m, self, "ar", self._place)
+        place = beat.place
+        result = place.result if params.results else Const(0)
+        unasked = place.outside | result
 
-        # Beats that are not answered, in order, among them the one read of a merge.
-        layout = data.StructLayout({"id": params.ID_BITS, "last": 1, "outside": 1, "merge": 1,
-                                    **({"result": 1} if params.results else {})})
+        # Beats that are not answered, in order, among them the one read of a merge. `awaits` those
+        # of which `data` says something: `outside` reaches every bit of an answer, and is late.
+        layout = data.StructLayout({"id": params.ID_BITS, "last": 1, "outside": 1, "awaits": 1,
+                                    "merge": 1, **({"result": 1} if params.results else {})})
         m.submodules.asked = asked = SyncFIFOBuffered(
             width=layout.size, depth=params.read_beats + merge.possible)
         entry, head = Signal(layout), data.View(layout, asked.r_data)
@@ -114,15 +117,16 @@ class HostPort(wiring.Component):
         can_ask = ~self.read.valid | self.read.ready
         m.d.comb += [
             merge.granted.eq(merge.wanted & can_ask),
-            beat.take.eq(beat.valid & free & ~merge.granted & (place.unasked | can_ask)),
+            beat.take.eq(beat.valid & free & ~merge.granted & (unasked | can_ask)),
             asked.w_en.eq(beat.take | merge.granted),
-            entry.eq(Cat(beat.id, beat.last, place.outside & ~merge.granted, merge.granted,
-                         *([place.result & ~merge.granted] if params.results else []))),
+            entry.eq(Cat(beat.id, beat.last, place.outside & ~merge.granted,
+                         ~unasked | merge.granted, merge.granted,
+                         *([result & ~merge.granted] if params.results else []))),
             asked.w_data.eq(entry),
         ]
         with m.If(can_ask):
             m.d.sync += [
-                self.read.valid.eq(beat.take & ~place.unasked | merge.granted),
+                self.read.valid.eq(beat.take & ~unasked | merge.granted),
                 (self.read.payload.index if params.window else self.read.payload).eq(
                     Mux(merge.granted, merge.index, beat.index)),
             ]
@@ -139,10 +143,10 @@ class HostPort(wiring.Component):
                        Mux(atom.fault == ReadFault.NONE, RESPONSE_OKAY, RESPONSE_SLVERR))
         payload = Signal(answer)
         valid, ready = Signal(), Signal()
-        came, from_memory = self.data.valid, ~head.outside
+        came = ~head.awaits | self.data.valid
         if params.results:
             result = self._result(m)
-            came, from_memory = Mux(head.result, result.came, came), from_memory & ~head.result
+            came = Mux(head.result, result.came, came)
             m.d.comb += result.take.eq(asked.r_rdy & head.result & ready)
         leaves = self.s_mem_axi_rvalid & self.s_mem_axi_rready
         m.d.comb += [
@@ -150,9 +154,9 @@ class HostPort(wiring.Component):
             payload.data.eq(Mux(outside, 0, atom.data)),
             payload.resp.eq(response),
             payload.last.eq(head.last),
-            valid.eq(asked.r_rdy & ~head.merge & (head.outside | came)),
+            valid.eq(asked.r_rdy & ~head.merge & came),
             merge.came.eq(asked.r_rdy & head.merge & self.data.valid),
-            self.data.ready.eq(asked.r_rdy & from_memory & (head.merge | ready)),
+            self.data.ready.eq(asked.r_rdy & head.awaits & (head.merge | ready)),
             asked.r_en.eq(valid & ready | merge.came),
         ]
         if params.results:
@@ -188,6 +192,23 @@ class HostPort(wiring.Component):
             self.s_mem_axi_rlast.eq(leaving.last),
         ]
 
+    def _place(self, index):
+        """Where a read beat goes: to an ``aperture``, or nowhere, for a ``result`` or because it is
+        ``outside``."""
+        params = self.params
+        if params.space_bits == params.address_bits:
+            return {"outside": index >= params.memory_atoms}
+        index_bits = params.space_bits - params.offset_bits
+        aperture, past = index[index_bits:-1], index[-1]
+        outside = past | (index[:index_bits] >= params.memory_atoms)
+        if not params.window:
+            outside |= aperture[1]
+        results = aperture == Aperture.RESULTS
+        if not params.results:
+            return {"outside": outside | results, "aperture": aperture}
+        result = results & ~past
+        return {"outside": outside & ~result, "aperture": aperture, "result": result}
+
     def _result(self, m):
         """The results that wait for the host, and whether a beat that takes one can be answered."""
         params = self.params
@@ -209,47 +230,52 @@ class HostPort(wiring.Component):
     def _writes(self, m, merge):
         """AW, W, the writes, and B."""
         params = self.params
-        beat = burst_beats(m, self, "aw")
-        layout = data.StructLayout({"data": params.atom_bits, "strobe": params.atom_bits // 8})
+        beat = burst_beats(
+            m, self, "aw", lambda index: {"outside": index >= params.memory_atoms})
+        layout = data.StructLayout({
+            "data": params.atom_bits, "strobe": params.atom_bits // 8, "any": 1,
+            **({"all": 1} if merge.possible else {})})
         m.submodules.w = w = SkidBuffer(SkidBufferParams(bits=layout.size))
         m.d.comb += [
-            w.i.payload.eq(Cat(self.s_mem_axi_wdata, self.s_mem_axi_wstrb)),
+            w.i.payload.eq(Cat(self.s_mem_axi_wdata, self.s_mem_axi_wstrb,
+                               self.s_mem_axi_wstrb.any(),
+                               *([self.s_mem_axi_wstrb.all()] if merge.possible else []))),
             w.i.valid.eq(self.s_mem_axi_wvalid),
             self.s_mem_axi_wready.eq(w.i.ready),
             w.o.ready.eq(beat.take),
         ]
         atom = data.View(layout, w.o.payload)
 
-        # Bursts whose data have come, each with its response and the number of its writes.
-        count = range(LONGEST_BURST + 1)
-        ended = data.StructLayout({"id": params.ID_BITS, "resp": 2, "writes": count})
+        # Writes are numbered; bursts whose data have come are queued, each with its response and
+        # the number of the first write behind it. At most the writes of the queued bursts, and of
+        # the one whose data come, are not written: twice as many numbers tell before from behind.
+        number = range(2 * (params.write_bursts + 1) * LONGEST_BURST)
+        ended = data.StructLayout({"id": params.ID_BITS, "resp": 2, "behind": number})
         m.submodules.ended = bursts = SyncFIFOBuffered(
             width=ended.size, depth=params.write_bursts)
         entry, head = Signal(ended), data.View(ended, bursts.r_data)
-        # Writes that are not written, and written ones whose burst is not answered: at most those
-        # of the bursts that have ended, and of the one whose data come.
-        number = range((params.write_bursts + 1) * LONGEST_BURST + 1)
-        unwritten, unanswered = Signal(number), Signal(number)
+        # The numbers of the next write, and of the next that is not written.
+        following, unwritten = Signal(number), Signal(number)
 
         ready = Signal()
-        dropped, sent = beat.outside | ~atom.strobe.any(), Signal()
-        part = ~dropped & ~atom.strobe.all() if merge.possible else Const(0)
+        dropped, sent = beat.place.outside | ~atom.any, Signal()
+        part = ~dropped & ~atom.all if merge.possible else Const(0)
         merging = Signal()
         good = self.data.payload.fault == ReadFault.NONE
         can_send = ~self.write.valid | self.write.ready
         m.d.comb += [
             ready.eq(beat.valid & w.o.valid & (~beat.last | bursts.w_rdy)),
-            merge.wanted.eq(ready & part & ~merging & (unwritten == 0)),
+            merge.wanted.eq(ready & part & ~merging & (unwritten == following)),
             merge.index.eq(beat.index),
             beat.take.eq(merge.came | ready & ~part & (dropped | can_send)),
-            sent.eq(beat.take & ~dropped & (~merge.came | good)),
+            sent.eq(~dropped & (~merge.came | good)),
         ]
         with m.If(merge.granted):
             m.d.sync += merging.eq(1)
         with m.Elif(merge.came):
             m.d.sync += merging.eq(0)
         with m.If(can_send):
-            m.d.sync += self.write.valid.eq(sent)
+            m.d.sync += self.write.valid.eq(beat.take & sent)
             m.d.sync += self.write.payload.index.eq(beat.index)
             if merge.possible:
                 m.d.sync += self.write.payload.strobe.eq(-1)
@@ -261,31 +287,30 @@ class HostPort(wiring.Component):
                 m.d.sync += [self.write.payload.strobe.eq(atom.strobe),
                              self.write.payload.data.eq(atom.data)]
 
-        writes, response = Signal(count), Signal(2)
+        response, behind = Signal(2), Signal(number)
         m.d.comb += [
             entry.id.eq(beat.id),
-            entry.resp.eq(response | Mux(beat.outside, RESPONSE_DECERR, 0)
+            entry.resp.eq(response | Mux(beat.place.outside, RESPONSE_DECERR, 0)
                           | Mux(merge.came & ~good, RESPONSE_SLVERR, 0)),
-            entry.writes.eq(writes + sent),
+            behind.eq(following + sent),
+            entry.behind.eq(behind),
             bursts.w_data.eq(entry),
             bursts.w_en.eq(beat.take & beat.last),
         ]
         with m.If(beat.take):
             m.d.sync += [
-                writes.eq(Mux(beat.last, 0, entry.writes)),
+                following.eq(behind),
                 response.eq(Mux(beat.last, RESPONSE_OKAY, entry.resp)),
             ]
 
-        answer = Signal()
+        answer, ahead = Signal(), Signal(number)
         m.d.comb += [
-            answer.eq(bursts.r_rdy & (unanswered >= head.writes)
+            ahead.eq(unwritten - head.behind),
+            answer.eq(bursts.r_rdy & ~ahead[-1]
                       & (~self.s_mem_axi_bvalid | self.s_mem_axi_bready)),
             bursts.r_en.eq(answer),
         ]
-        m.d.sync += [
-            unwritten.eq(unwritten + sent - self.written.valid),
-            unanswered.eq(unanswered + self.written.valid - Mux(answer, head.writes, 0)),
-        ]
+        m.d.sync += unwritten.eq(unwritten + self.written.valid)
         with m.If(self.s_mem_axi_bready):
             m.d.sync += self.s_mem_axi_bvalid.eq(0)
         with m.If(answer):
@@ -305,28 +330,6 @@ class _Result:
     atom: Signal
     came: Signal
     take: Signal
-
-
-class _Place:
-    """Where a read beat goes: to an aperture, a ``result`` or ``outside``; to one of these two it
-    is ``unasked``, and nothing leaves by ``read``."""
-
-    def __init__(self, params: HostPortParams, beat: Beat):
-        self.result, self.outside = Const(0), beat.outside
-        if params.space_bits != params.address_bits:
-            index_bits = params.space_bits - params.offset_bits
-            index, past = beat.index[:index_bits], beat.index[-1]
-            self.aperture = beat.index[index_bits:-1]
-            self.outside = past | (index >= params.memory_atoms)
-            if not params.window:
-                self.outside |= self.aperture[1]
-            results = self.aperture == Aperture.RESULTS
-            if params.results:
-                self.result = results & ~past
-                self.outside = self.outside & ~self.result
-            else:
-                self.outside |= results
-        self.unasked = self.outside | self.result if params.results else self.outside
 
 
 class _Merge:

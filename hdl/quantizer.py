@@ -2,15 +2,16 @@
 
 from amaranth.hdl import Cat, Const, EnableInserter, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from hdl.code_caster import CodeCaster, code_layout, is_wide
+from hdl.fifo import Fifo
 from hdl.pipeline import registered
 from hdl.scale_maker import MAGNITUDE_BITS, ScaleMaker, record_layout
 from hdl.skid_buffer import SkidBuffer
+from hdl.tensor_streams import counts
 from spec.tensor_units import QuantizerParams
-from spec.units import SkidBufferParams
+from spec.units import FifoParams, SkidBufferParams
 
 __all__ = ["Quantizer"]
 
@@ -73,46 +74,56 @@ class Quantizer(wiring.Component):
         depth = max(depth, 33)
         atom = data.StructLayout({"data": params.atom_bits, "count": params.count_bits,
                                   "group_last": 1, "last": 1})
-        m.submodules.atoms = atoms = SyncFIFOBuffered(width=atom.size, depth=depth)
+        m.submodules.atoms = atoms = Fifo(FifoParams(bits=atom.size, depth=depth))
         record = record_layout(params)
-        m.submodules.records = records = SyncFIFOBuffered(width=record.size, depth=depth)
+        m.submodules.records = records = Fifo(FifoParams(bits=record.size, depth=depth))
 
         wide = is_wide(params, self.source)
-        take = Signal()
-        group_last = self._group_last(m, wide, take)
-        masked = Signal(params.atom_bits)
-        entry = Signal(atom)
+        # Of elements past the count nothing is kept.
+        coming, entry = Signal(atom), Signal(atom)
+        keep, kept = Signal(params.code_lanes), Signal(params.code_lanes)
+        come, take = Signal(), Signal()
         m.d.comb += [
-            masked.eq(self._masked(wide)),
-            take.eq(self.i.valid & self.i.ready),
-            self.i.ready.eq(atoms.w_rdy),
-            entry.data.eq(masked),
-            entry.count.eq(self.i.payload.count),
-            entry.group_last.eq(group_last),
-            entry.last.eq(self.i.payload.last),
-            atoms.w_data.eq(entry),
-            atoms.w_en.eq(take),
+            come.eq(self.i.valid & self.i.ready),
+            coming.eq(Cat(self.i.payload.data, self.i.payload.count,
+                          self._group_last(m, wide, come), self.i.payload.last)),
+            keep.eq(self._within(wide)),
         ]
-        self._amax(m, wide, masked, take, group_last, maker)
+        if params.ranks:
+            # One atom stands in front of queue and comparison.
+            waits = Signal()
+            m.d.comb += [self.i.ready.eq(~waits | atoms.i.ready), take.eq(waits & atoms.i.ready)]
+            with m.If(self.i.ready):
+                m.d.sync += [waits.eq(self.i.valid), entry.eq(coming), kept.eq(keep)]
+        else:
+            m.d.comb += [self.i.ready.eq(atoms.i.ready), take.eq(come), entry.eq(coming),
+                         kept.eq(keep)]
+        masked = Cat(*(Mux(kept[half], entry.data.word_select(half, 16), Const(0, 16))
+                       for half in range(params.code_lanes)))
+        m.d.comb += [
+            atoms.i.payload.eq(Cat(masked, entry.as_value()[params.atom_bits:])),
+            atoms.i.valid.eq(take),
+        ]
+        self._amax(m, wide, masked, take, entry.group_last, maker)
         m.d.comb += [
             maker.rule.eq(self.rule),
             maker.target.eq(self.target),
             # A group has an atom in the other queue, so that there is room.
-            records.w_data.eq(maker.o.payload),
-            records.w_en.eq(maker.o.valid),
+            records.i.payload.eq(maker.o.payload),
+            records.i.valid.eq(maker.o.valid),
         ]
 
-        head = data.View(atom, atoms.r_data)
-        both = atoms.r_rdy & records.r_rdy
+        head = data.View(atom, atoms.o.payload)
+        both = atoms.o.valid & records.o.valid
         m.d.comb += [
             caster.source.eq(self.source),
             caster.target.eq(self.target),
             caster.rule.eq(self.rule),
             caster.i.valid.eq(both),
             # The layout of an atom, then its record, as in cast_layout.
-            caster.i.payload.eq(Cat(atoms.r_data, records.r_data)),
-            atoms.r_en.eq(both & skid.i.ready),
-            records.r_en.eq(both & skid.i.ready & head.group_last),
+            caster.i.payload.eq(Cat(atoms.o.payload, records.o.payload)),
+            atoms.o.ready.eq(both & skid.i.ready),
+            records.o.ready.eq(both & skid.i.ready & head.group_last),
             skid.i.valid.eq(caster.o.valid),
             skid.i.payload.eq(caster.o.payload),
             self.o.valid.eq(skid.o.valid),
@@ -137,12 +148,11 @@ class Quantizer(wiring.Component):
             m.d.sync += position.eq(Mux(last, 0, position + 1))
         return last
 
-    def _masked(self, wide):
-        """The coming atom, elements past its count zero."""
+    def _within(self, wide):
+        """Which 16-bit words of the coming atom are of elements within its count."""
         count = self.i.payload.count
         halves = Mux(wide, count << 1, count)
-        return Cat(*(Mux(halves > half, self.i.payload.data.word_select(half, 16), Const(0, 16))
-                     for half in range(self.params.code_lanes)))
+        return Cat(*(counts(halves, half) for half in range(self.params.code_lanes)))
 
     def _amax(self, m, wide, masked, take, group_last, maker):
         """Give the maker the largest magnitude of each group."""

@@ -12,6 +12,7 @@ from hdl.group_scaler import GroupScaler
 from hdl.maximum_tree import MaximumTree
 from hdl.pipeline import delayed, registered
 from hdl.running_maximum import RunningMaximum
+from hdl.tensor_streams import counts
 from spec.arithmetic import GroupScalerParams
 from spec.formats import E4M3, FLOAT_FORMATS, FP32
 from spec.tensor_units import ReducerParams
@@ -110,7 +111,7 @@ class Reducer(wiring.Component):
         with m.Else():
             m.d.sync += [
                 stored.eq(atom.data),
-                present.eq(Cat(atom.count > lane for lane in range(params.leaves))),
+                present.eq(Cat(counts(atom.count, lane) for lane in range(params.leaves))),
                 valid.eq(self.i.valid & self.i.ready),
                 last.eq(atom.last),
                 count.eq(atom.count),

@@ -18,7 +18,7 @@ class RegionJoiner(wiring.Component):
     """Joins a region to the one before where it begins at its end, so that bursts get long.
 
     :Shapes: regions of at least one atom in; the same atoms in the same order out, as regions that
-        take no more once they have ``atoms_max`` atoms.
+        take no more once they have ``atoms_max`` atoms, a power of two.
     :Timing: takes one region per cycle while they can be joined; one that is not followed by
         another is passed on after ``PATIENCE`` cycles. No output follows an input combinationally.
 
@@ -45,27 +45,36 @@ class RegionJoiner(wiring.Component):
             skid.i.valid.eq(self.i.valid),
             self.i.ready.eq(skid.i.ready),
         ]
-        following = data.View(layout, skid.o.payload)
+        coming = data.View(layout, skid.o.payload)
 
+        # The region after the one held, where it ends, and whether it begins where the one before
+        # it ended.
+        following, present = Signal(layout), Signal()
+        end, adjacent = Signal(self.params.index_bits), Signal()
         held, offered = Signal(), Signal()
         index, atoms = self.o.payload.index, self.o.payload.atoms
-        end = Signal(self.params.index_bits)
         waited = Signal(range(PATIENCE + 1))
-        joins, stays, take = Signal(), Signal(), Signal()
+        joins, stays, free, take = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
-            joins.eq(skid.o.valid & (following.index == end) & (atoms < self.atoms_max)),
+            joins.eq(present & adjacent & ~atoms[self.atoms_max.bit_length() - 1:].any()),
             # What was offered once must stay as it is.
-            stays.eq(held & ~offered & (joins | ~skid.o.valid & (waited != PATIENCE))),
+            stays.eq(held & ~offered & (joins | ~present & (waited != PATIENCE))),
             self.o.valid.eq(held & ~stays),
-            take.eq(skid.o.valid & (~held | stays | self.o.ready)),
-            skid.o.ready.eq(~held | stays | self.o.ready),
+            free.eq(~held | stays | self.o.ready),
+            take.eq(present & free),
+            skid.o.ready.eq(~present | free),
         ]
         m.d.sync += [
             offered.eq(self.o.valid & ~self.o.ready),
             waited.eq(waited + (stays & ~take)),
         ]
+        with m.If(skid.o.ready):
+            m.d.sync += [present.eq(skid.o.valid), following.eq(coming)]
+            with m.If(skid.o.valid):
+                m.d.sync += [adjacent.eq(coming.index == end),
+                             end.eq(coming.index + coming.atoms)]
         with m.If(take):
-            m.d.sync += [held.eq(1), waited.eq(0), end.eq(following.index + following.atoms)]
+            m.d.sync += [held.eq(1), waited.eq(0)]
             with m.If(stays):
                 m.d.sync += atoms.eq(atoms + following.atoms)
             with m.Else():

@@ -1,13 +1,13 @@
 """Register file: the AXI4-Lite registers and the command queue."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from hdl.axi4 import lite_members
 from hdl.command_checker import command_layout
-from hdl.pipeline import flow
+from hdl.pipeline import flow, registered
 from hdl.sequencer import ended_layout
 from spec.commands import COMMAND_WORDS, ErrorCode
 from spec.registers import COUNTERS, REGISTER_ADDRESS_BITS, REGISTERS
@@ -28,8 +28,9 @@ class RegisterFile(wiring.Component):
     be written, an address that holds no register, and a doorbell that finds the queue full answer
     SLVERR and change nothing else (the last sets ``status.refused``).
 
-    :Timing: one write and one read under way at a time; all outputs leave from flops or logic
-        behind flops, none follows an input combinationally.
+    :Timing: one write and one read under way at a time, each answered in the third cycle after it
+        is taken at the earliest; all outputs leave from flops or logic behind flops, none follows
+        an input combinationally. Events are counted a cycle after they are seen.
 
     Members
     -------
@@ -69,7 +70,9 @@ class RegisterFile(wiring.Component):
 
         # Written registers, byte by byte.
         for name, register in REGISTERS.items():
-            with m.If(write.enable & (write.address == register.offset)):
+            if register.access == "ro":
+                continue
+            with m.If(write.hits[name]):
                 if register.access == "rw":
                     m.d.sync += stored[name].eq(
                         (stored[name] & ~write.mask) | (write.data & write.mask))
@@ -83,7 +86,7 @@ class RegisterFile(wiring.Component):
         words = Cat(*(stored[f"command_{word}"] for word in range(COMMAND_WORDS)))
         m.submodules.queue = queue = SyncFIFOBuffered(
             width=len(words), depth=self.params.queue_depth)
-        doorbell = write.enable & (write.address == REGISTERS["doorbell"].offset)
+        doorbell = write.hits["doorbell"]
         m.d.comb += [
             queue.w_data.eq(words),
             queue.w_en.eq(doorbell & queue.w_rdy),
@@ -94,7 +97,7 @@ class RegisterFile(wiring.Component):
 
         # Events and errors. What happens in the cycle of a clear is not lost.
         clear = Signal(2)
-        m.d.comb += clear.eq(Mux(write.enable & (write.address == REGISTERS["clear"].offset),
+        m.d.sync += clear.eq(Mux(write.comes & (write.address == REGISTERS["clear"].offset),
                                  write.data & write.mask, 0))
         refused = Signal()
         error_code, error_tag = Signal(8), Signal(16)
@@ -138,43 +141,42 @@ class RegisterFile(wiring.Component):
             "ecc_corrected": ecc_corrected,
             **stored,
         }
-        high = Signal(32)
+        high, held = Signal(32), Const(0, 32)
+        events = registered(m, self.events, "event")
         for index, name in enumerate(COUNTERS):
             counter = Signal(COUNTER_BITS, name=name)
-            with m.If(self.events[index]):
+            with m.If(events[index]):
                 m.d.sync += counter.eq(counter + 1)
             with m.If(clear[1]):
                 m.d.sync += counter.eq(0)
             values[f"{name}_low"], values[f"{name}_high"] = counter[:32], high
-            with m.If(read.enable & (read.address == REGISTERS[f"{name}_low"].offset)):
-                m.d.sync += high.eq(counter[32:])
+            held |= Mux(read.hits[f"{name}_low"], counter[32:], 0)
+        with m.If(Cat(read.hits[f"{name}_low"] for name in COUNTERS).any()):
+            m.d.sync += high.eq(held)
 
-        readable = {name: values[name] for name, register in REGISTERS.items()
-                    if register.access != "wo"}
+        # Not more than one register is hit.
+        word = Const(0, 32)
+        for name, hit in read.hits.items():
+            word |= Mux(hit, values[name], 0)
         with m.If(read.enable):
-            m.d.sync += [self.s_axi_rdata.eq(0), self.s_axi_rresp.eq(SLVERR)]
-            for name, value in readable.items():
-                with m.If(read.address == REGISTERS[name].offset):
-                    m.d.sync += [self.s_axi_rdata.eq(value), self.s_axi_rresp.eq(OKAY)]
+            m.d.sync += [self.s_axi_rdata.eq(word),
+                         self.s_axi_rresp.eq(Mux(Cat(*read.hits.values()).any(), OKAY, SLVERR))]
         with m.If(write.enable):
-            m.d.sync += self.s_axi_bresp.eq(SLVERR)
-            for name, register in REGISTERS.items():
-                if register.access != "ro":
-                    answer = Mux(queue.w_rdy, OKAY, SLVERR) if name == "doorbell" else OKAY
-                    with m.If(write.address == register.offset):
-                        m.d.sync += self.s_axi_bresp.eq(answer)
+            refuses = doorbell & ~queue.w_rdy
+            m.d.sync += self.s_axi_bresp.eq(
+                Mux(Cat(*write.hits.values()).any() & ~refuses, OKAY, SLVERR))
         return m
 
     def _bus(self, m):
         """Take address and data of writes in any order; answer one write and one read at a time."""
-        write, read = _Access("write"), _Access("read")
+        write, read = _Access("write", "ro"), _Access("read", "wo")
         address_held, data_held, strobe = Signal(), Signal(), Signal(4)
         m.d.comb += [
             self.s_axi_awready.eq(~address_held & ~self.s_axi_bvalid),
             self.s_axi_wready.eq(~data_held & ~self.s_axi_bvalid),
-            write.enable.eq(address_held & data_held),
+            write.comes.eq(address_held & data_held & ~write.enable),
             write.mask.eq(Cat(*(bit.replicate(8) for bit in strobe))),
-            self.s_axi_arready.eq(~read.enable & ~self.s_axi_rvalid),
+            self.s_axi_arready.eq(~read.comes & ~read.enable & ~self.s_axi_rvalid),
         ]
         with m.If(self.s_axi_awvalid & self.s_axi_awready):
             m.d.sync += [address_held.eq(1), write.address.eq(self.s_axi_awaddr & ~3)]
@@ -186,21 +188,29 @@ class RegisterFile(wiring.Component):
         with m.If(write.enable):
             m.d.sync += [address_held.eq(0), data_held.eq(0), self.s_axi_bvalid.eq(1)]
 
-        m.d.sync += read.enable.eq(self.s_axi_arvalid & self.s_axi_arready)
+        m.d.sync += read.comes.eq(self.s_axi_arvalid & self.s_axi_arready)
         with m.If(self.s_axi_arvalid & self.s_axi_arready):
             m.d.sync += read.address.eq(self.s_axi_araddr & ~3)
         with m.If(self.s_axi_rready):
             m.d.sync += self.s_axi_rvalid.eq(0)
         with m.If(read.enable):
             m.d.sync += self.s_axi_rvalid.eq(1)
+
+        for access in (write, read):
+            m.d.sync += access.enable.eq(access.comes)
+            for name, hit in access.hits.items():
+                m.d.sync += hit.eq(access.comes & (access.address == REGISTERS[name].offset))
         return write, read
 
 
 class _Access:
-    """One access as the registers see it: ``enable`` is high for one cycle."""
+    """One access as the registers see it: ``comes`` is high for one cycle, ``enable`` in the next,
+    and with it the one of ``hits`` whose register it is for, if that can be accessed so."""
 
-    def __init__(self, name: str):
-        self.enable = Signal(name=f"{name}_enable")
+    def __init__(self, name: str, excluded: str):
+        self.comes, self.enable = Signal(name=f"{name}_comes"), Signal(name=f"{name}_enable")
+        self.hits = {register: Signal(name=f"{name}_{register}")
+                     for register, entry in REGISTERS.items() if entry.access != excluded}
         self.address = Signal(REGISTER_ADDRESS_BITS, name=f"{name}_address")
         self.data = Signal(32, name=f"{name}_data")
         self.mask = Signal(32, name=f"{name}_mask")

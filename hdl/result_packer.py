@@ -1,14 +1,15 @@
 """Result packer: rows of FP32 results to atoms for memory."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
+from hdl.fifo import Fifo
 from hdl.fp32 import fp32_layout, is_nan
 from hdl.pipeline import flow
+from hdl.skid_buffer import SkidBuffer
 from spec.formats import BF16, FP32
-from spec.units import ResultPackerParams
+from spec.units import ResultPackerParams, SkidBufferParams
 
 __all__ = ["ResultPacker"]
 
@@ -59,15 +60,19 @@ class ResultPacker(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         params = self.params
-        m.submodules.queue = queue = SyncFIFOBuffered(
-            width=FP32.bits * params.columns, depth=params.depth)
-        m.d.comb += [queue.w_data.eq(self.i.payload), queue.w_en.eq(self.i.valid)]
+        m.submodules.queue = queue = Fifo(params.queue)
+        # What the queue reads, possibly from a block RAM, stands in a register of its own.
+        m.submodules.head = head = SkidBuffer(SkidBufferParams(bits=params.queue.bits))
+        wiring.connect(m, queue.o, head.i)
+        m.d.comb += [queue.i.payload.eq(self.i.payload), queue.i.valid.eq(self.i.valid)]
 
-        rows = Signal(self.command.payload.rows.shape())
+        # Rows that are to come, less one: the sign says that there are none.
+        rows = Signal(signed(params.rows_bits + 1), init=-1)
+        wanted = ~rows[-1]
         columns = Signal(self.command.payload.columns.shape())
         with m.If(self.command.valid & self.command.ready):
             m.d.sync += [
-                rows.eq(self.command.payload.rows),
+                rows.eq(self.command.payload.rows - 1),
                 columns.eq(self.command.payload.columns),
             ]
 
@@ -75,7 +80,7 @@ class ResultPacker(wiring.Component):
         fmt = params.result_format
         elements = []
         for column in range(params.columns):
-            code = queue.r_data.word_select(column, FP32.bits)
+            code = head.o.payload.word_select(column, FP32.bits)
             element = _to_bf16(code) if fmt is BF16 else code
             elements.append(Mux(columns > column, element, Const(0, fmt.bits)))
         row_bits = fmt.bits * params.pitch
@@ -85,15 +90,15 @@ class ResultPacker(wiring.Component):
         position = Signal(range(max(2, params.rows_per_atom)))
         take = Signal()
         m.d.comb += [
-            take.eq(queue.r_rdy & rows.any() & (~self.o.valid | self.o.ready)),
-            queue.r_en.eq(take),
-            self.released.eq(take),
-            self.command.ready.eq(~rows.any()),
+            take.eq(head.o.valid & wanted & (~self.o.valid | self.o.ready)),
+            head.o.ready.eq(take),
+            self.released.eq(queue.o.valid & queue.o.ready),
+            self.command.ready.eq(~wanted),
         ]
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         with m.If(take):
-            final = rows == 1
+            final = rows == 0
             complete = final | (position == params.rows_per_atom - 1)
             m.d.sync += [
                 rows.eq(rows - 1),

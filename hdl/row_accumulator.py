@@ -68,12 +68,17 @@ class RowAccumulator(wiring.Component):
 
         # A sum that leaves the adder in this very cycle is taken from there.
         chosen = Signal(FP32.bits)
+        once = "operands" in self.params.adder.cuts
         for slot, total in enumerate(sums):
             with m.If(adder.o.valid & (slot_out == slot)):
                 m.d.sync += total.eq(adder.o.payload)
             with m.If(row.slot == slot):
                 m.d.comb += chosen.eq(
+                    total if once else
                     Mux(adder.o.valid & (slot_out == slot), adder.o.payload, total))
+        if once:
+            # Behind the choice, a single time: longer, but registers follow at once.
+            chosen = Mux(adder.o.valid & (slot_out == row.slot), adder.o.payload, chosen)
         m.d.comb += [
             adder.i.valid.eq(self.i.valid),
             adder.i.payload.a.eq(Mux(row.first, ZERO, chosen)),

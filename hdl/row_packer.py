@@ -1,11 +1,13 @@
 """Row packer: the codes and scales of quantized rows to atoms for memory."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
+from hdl.fifo import Fifo
+from hdl.pipeline import registered
 from spec.tensor_units import RowPackerParams
+from spec.units import FifoParams
 
 __all__ = ["RowPacker"]
 
@@ -16,7 +18,7 @@ def _queue(words, width):
     """A queue of at least so many words; memories of 10 to 31 words cost more than of 32."""
     # One word stands in a register.
     depth = words if words <= 10 else max(words, 33)
-    return SyncFIFOBuffered(width=width, depth=depth)
+    return Fifo(FifoParams(bits=width, depth=depth))
 
 
 class RowPacker(wiring.Component):
@@ -25,7 +27,7 @@ class RowPacker(wiring.Component):
     The golden model is :func:`golden.row_packer.row_packer`, one call per run.
 
     :Shapes: every row of codes begins an atom and is filled up with zeros, as are the scales of a
-        run, which stand one behind the other.
+        run, which stand one behind the other. The codes behind the last of a row must be zero.
     :Formats: a scale is 32 bits, or with ``wide`` off the low byte of what comes. Little-endian.
     :Timing: one beat and one atom per cycle. The scales leave while the codes of the next run
         enter: a beat waits only when runs are so short that their atoms outnumber their beats, or
@@ -34,10 +36,10 @@ class RowPacker(wiring.Component):
 
     Members
     -------
-    wide : scales are FP32; still while data is inside
-    narrow : beats have half as many codes, the low ones; still while data is inside
-    i : stream of ``codes`` (those past ``count`` mean nothing), the ``scale`` of their group,
-        taken with ``group_last``; ``last`` ends a row and its group, with ``run_last`` also a run
+    wide : scales are FP32; still from a cycle before data enters until it has left
+    narrow : beats have half as many codes, the low ones; still as long
+    i : stream of ``codes``, the ``scale`` of their group, taken with ``group_last``; ``last`` ends
+        a row and its group, with ``run_last`` also a run
     o : stream of atoms, ``scales`` where they are of scales; ``last`` ends a run
     """
 
@@ -49,7 +51,7 @@ class RowPacker(wiring.Component):
             "wide": In(1),
             "narrow": In(1),
             "i": In(stream.Signature(data.StructLayout({
-                "codes": 8 * params.code_lanes, "count": params.count_bits, "scale": _SCALE_BITS,
+                "codes": 8 * params.code_lanes, "scale": _SCALE_BITS,
                 "group_last": 1, "last": 1, "run_last": 1}))),
             "o": Out(stream.Signature(data.StructLayout({
                 "data": params.atom_bits, "scales": 1, "last": 1}))),
@@ -64,65 +66,64 @@ class RowPacker(wiring.Component):
         m.submodules.scale_atoms = scale_atoms = _queue(params.scale_atoms + 2, entry.size)
 
         item = self.i.payload
+        # They choose among all bits of an atom, and so come from flops.
+        wide, narrow = registered(m, self.wide, "is_wide"), registered(m, self.narrow, "is_narrow")
         take = Signal()
         run_last = item.last & item.run_last
         m.d.comb += [
-            self.i.ready.eq(code_atoms.w_rdy & scale_atoms.w_rdy),
+            self.i.ready.eq(code_atoms.i.ready & scale_atoms.i.ready),
             take.eq(self.i.valid & self.i.ready),
         ]
-        codes, complete = self._codes(m, item, take)
+        codes, complete = self._codes(m, item, take, narrow)
         m.d.comb += [
-            code_atoms.w_data.eq(Cat(codes, run_last)),
-            code_atoms.w_en.eq(take & complete),
+            code_atoms.i.payload.eq(Cat(codes, run_last)),
+            code_atoms.i.valid.eq(take & complete),
         ]
-        scales, complete = self._scales(m, item, take, run_last)
+        scales, complete = self._scales(m, item, take, run_last, wide)
         m.d.comb += [
-            scale_atoms.w_data.eq(Cat(scales, run_last)),
-            scale_atoms.w_en.eq(take & complete),
+            scale_atoms.i.payload.eq(Cat(scales, run_last)),
+            scale_atoms.i.valid.eq(take & complete),
         ]
 
         # The codes of a run, then its scales.
         turn = Signal()
-        code, scale = data.View(entry, code_atoms.r_data), data.View(entry, scale_atoms.r_data)
+        code = data.View(entry, code_atoms.o.payload)
+        scale = data.View(entry, scale_atoms.o.payload)
         m.d.comb += [
-            self.o.valid.eq(Mux(turn, scale_atoms.r_rdy, code_atoms.r_rdy)),
+            self.o.valid.eq(Mux(turn, scale_atoms.o.valid, code_atoms.o.valid)),
             self.o.payload.data.eq(Mux(turn, scale.data, code.data)),
             self.o.payload.scales.eq(turn),
             self.o.payload.last.eq(turn & scale.last),
-            code_atoms.r_en.eq(self.o.ready & ~turn),
-            scale_atoms.r_en.eq(self.o.ready & turn),
+            code_atoms.o.ready.eq(self.o.ready & ~turn),
+            scale_atoms.o.ready.eq(self.o.ready & turn),
         ]
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += turn.eq(Mux(turn, ~scale.last, code.last))
         return m
 
-    def _codes(self, m, item, take):
+    def _codes(self, m, item, take, narrow):
         """The atom of codes with the coming beat, and whether that completes it."""
         params = self.params
         half = 4 * params.code_lanes
-        valid = Signal(8 * params.code_lanes)
-        m.d.comb += valid.eq(Cat(*(
-            Mux(item.count > lane, item.codes.word_select(lane, 8), Const(0, 8))
-            for lane in range(params.code_lanes))))
         # Two beats make an atom, or four that are half as wide.
         quarter = Signal(2)
         # What comes last is not held.
         held = Signal(3 * half)
         places = []
         for place in range(4):
-            chosen = Mux(self.narrow | (place % 2 == 0), valid[:half], valid[half:])
-            own = Mux(self.narrow, quarter == place, quarter[1] == place // 2)
+            chosen = Mux(narrow | (place % 2 == 0), item.codes[:half], item.codes[half:])
+            own = Mux(narrow, quarter == place, quarter[1] == place // 2)
             places.append(held[place * half:(place + 1) * half] | Mux(own, chosen, 0)[:half])
         atom = Cat(*places)
-        complete = item.last | (quarter == Mux(self.narrow, 3, 2))
+        complete = item.last | (quarter == Mux(narrow, 3, 2))
         with m.If(take):
             m.d.sync += [
                 held.eq(Mux(complete, 0, atom)),
-                quarter.eq(Mux(complete, 0, quarter + Mux(self.narrow, 1, 2))),
+                quarter.eq(Mux(complete, 0, quarter + Mux(narrow, 1, 2))),
             ]
         return atom, complete
 
-    def _scales(self, m, item, take, run_last):
+    def _scales(self, m, item, take, run_last, wide):
         """The atom of scales with the scale of the coming beat, and whether it is complete."""
         params = self.params
         # The byte at which the next scale stands.
@@ -133,11 +134,11 @@ class RowPacker(wiring.Component):
             own = place == byte
             value = item.scale[:8]
             if params.scale_bits_max == _SCALE_BITS:
-                own = Mux(self.wide, place[2:] == byte // 4, own)
-                value = Mux(self.wide, item.scale.word_select(byte % 4, 8), value)
+                own = Mux(wide, place[2:] == byte // 4, own)
+                value = Mux(wide, item.scale.word_select(byte % 4, 8), value)
             bytes_.append(held.word_select(byte, 8) | Mux(own, value, 0)[:8])
         atom = Cat(*bytes_)
-        step = Mux(self.wide, 4, 1) if params.scale_bits_max == _SCALE_BITS else 1
+        step = Mux(wide, 4, 1) if params.scale_bits_max == _SCALE_BITS else 1
         following = place + step
         complete = item.group_last & (run_last | (following == params.atom_bytes))
         with m.If(take & item.group_last):

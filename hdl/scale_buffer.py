@@ -1,4 +1,4 @@
-"""Scale buffer: group scales, written by the atom, read one by one."""
+"""Scale buffer: group scales, written by the atom, read one beat's at a time."""
 
 from amaranth.hdl import Module
 from amaranth.lib import data, memory, wiring
@@ -13,14 +13,15 @@ __all__ = ["ScaleBuffer"]
 class ScaleBuffer(wiring.Component):
     """A memory of atoms of scales.
 
-    :Shapes: ``scales`` scales, rounded up to whole atoms.
-    :Timing: latency ``ScaleBufferParams.LATENCY`` from index to scale; one read and one write per
+    :Shapes: ``scales`` scales, rounded up to whole atoms; ``scales_per_read`` neighbours are read
+        together, the first lowest.
+    :Timing: latency ``ScaleBufferParams.LATENCY`` from index to scales; one read and one write per
         cycle. A read in the cycle of a write to its atom is unspecified.
 
     Members
     -------
     write : stream of ``address`` and ``atom``, always ready
-    i : stream of scale numbers, always ready
+    i : stream of the numbers of reads, always ready
     o : stream of scales, always ready
     """
 
@@ -34,7 +35,7 @@ class ScaleBuffer(wiring.Component):
                 "address": params.address_bits,
             }))),
             "i": In(flow(params.index_bits)),
-            "o": Out(flow(params.format.bits)),
+            "o": Out(flow(params.read_bits)),
         })
 
     def elaborate(self, platform):
@@ -49,11 +50,11 @@ class ScaleBuffer(wiring.Component):
             write.addr.eq(self.write.payload.address),
             write.data.eq(self.write.payload.atom),
             write.en.eq(self.write.valid),
+            # Read in every cycle: an enable would have to reach each bit of an atom.
             read.addr.eq(self.i.payload[position_bits:]),
-            read.en.eq(self.i.valid),
         ]
         m.d.sync += [
-            self.o.payload.eq(read.data.word_select(position, params.format.bits)),
+            self.o.payload.eq(read.data.word_select(position, params.read_bits)),
             self.o.valid.eq(delayed(m, self.i.valid, 1, "valid")),
         ]
         return m

@@ -1,6 +1,6 @@
 """Sequencer: executes checked commands, one after the other."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -95,7 +95,8 @@ class Sequencer(wiring.Component):
             "beats": Out(flow(beat_layout(params))),
             "activations": Out(flow(data.StructLayout({
                 "atom": memory.atom_bits,
-                "address": params.activation_buffer.address_bits,
+                "address": (params.activation_buffer.address_bits
+                            + params.activation_buffer.part_bits),
                 "column": column,
             }))),
             "activation_scales": Out(flow(data.StructLayout({
@@ -153,10 +154,14 @@ class Sequencer(wiring.Component):
         atom = self.atoms.payload.data
         streaming, take = Signal(), Signal()
         address = Signal(checker.k_atoms_bits)
-        group_base = Signal(checker.k_atoms_bits)
-        beat = Signal(range(max(2, params.group_beats)))
+        span_base = Signal(checker.k_atoms_bits)
+        beat = Signal(range(max(2, params.span_beats)))
         slot = Signal(params.slot_bits)
-        group = Signal(range(max(2, checker.groups_max + 1)))
+        last_address, last_scale = Signal.like(address), Signal(checker.scale_atoms_bits)
+        span = Signal(range(max(2, params.spans_max + 1)))
+        # Spans of a group, and of a sum of the dot array, are powers of two.
+        group = span[(params.group_beats // params.span_beats).bit_length() - 1:]
+        sum_bits = (params.sum_beats // params.span_beats).bit_length() - 1
         transposed = command.transposed if checker.transposed else Const(0)
         # By transposed weights, a strip is a block, and the strips are counted to find its scale.
         strips = params.strips_per_block
@@ -172,26 +177,27 @@ class Sequencer(wiring.Component):
             last_slot = Mux(transposed, Mux(rows_left < block, rows_left, block) - 1, last_slot)
             strips_end = Mux(transposed, strip == checker.scales_per_atom - 1, strips_end)
 
-        row_end = address == command.k_atoms - 1
-        group_end = row_end | (beat == params.group_beats - 1)
+        row_end = address == last_address
+        span_end = row_end | (beat == params.span_beats - 1)
         strip_end = row_end & (slot == last_slot)
         block_end = strip_end & strips_end
         command_end = strip_end & (rows_left <= strip_rows)
-        scales_end = transposed | (address == command.scale_atoms - 1)
+        scales_end = transposed | (address == last_scale)
 
-        # Room for results: one less with each row that ends, one more with each that leaves.
+        # Room for results, less one: less with each row that ends, more with each that leaves. The
+        # sign says that there is none; no atom is then taken, whether a row ends with it or not.
         ends_row = Signal()
-        room = Signal(range(params.result_rows + 1), init=params.result_rows)
+        room = Signal(signed(params.result_rows.bit_length() + 1), init=params.result_rows - 1)
         weights_phase = Signal()
         m.d.comb += ends_row.eq(weights_phase & row_end & (slot < rows_left))
         m.d.sync += room.eq(room + self.released - (take & ends_row))
-        held = ends_row & (room == 0)
+        held = weights_phase & room[-1]
 
         if checker.transposed:
             # A block of few rows must not follow so soon that its sums are not there yet.
             settle = Signal(range(params.row_distance))
             settled = settle == 0
-            with m.If(take & group_end & (last_slot < params.row_distance - 1)):
+            with m.If(take & span_end & (last_slot < params.row_distance - 1)):
                 m.d.sync += settle.eq(params.row_distance - 1)
             with m.Elif(~settled):
                 m.d.sync += settle.eq(settle - 1)
@@ -221,10 +227,10 @@ class Sequencer(wiring.Component):
             beats.weight_scale.eq(
                 weight_scale if scale_row_bits or checker.transposed else group),
             beats.activation_scale.eq(group),
-            beats.first.eq(beat == 0),
-            beats.last.eq(group_end),
+            beats.first.eq((beat == 0) & ~span[:sum_bits].any()),
+            beats.last.eq(span_end & (row_end | span[:sum_bits].all())),
             beats.row.slot.eq(slot),
-            beats.row.first.eq(group == 0),
+            beats.row.first.eq(~span[sum_bits:].any()),
             beats.row.last.eq(ends_row),
             self.activations.payload.atom.eq(atom),
             self.activations.payload.address.eq(address),
@@ -242,6 +248,8 @@ class Sequencer(wiring.Component):
                 m.d.sync += [
                     command.eq(self.command.payload),
                     rows_left.eq(self.command.payload.rows),
+                    last_address.eq(self.command.payload.k_atoms - 1),
+                    last_scale.eq(self.command.payload.scale_atoms - 1),
                     read_fault.eq(ReadFault.NONE),
                     write_fault.eq(ReadFault.NONE),
                     all_written.eq(0),
@@ -276,18 +284,18 @@ class Sequencer(wiring.Component):
                     streaming.eq(1), weights_phase.eq(1), self.beats.valid.eq(take)]
                 with m.If(take):
                     m.d.sync += [address.eq(address + 1), beat.eq(beat + 1)]
-                    with m.If(group_end):
+                    with m.If(span_end):
                         m.d.sync += [beat.eq(0), slot.eq(slot + 1)]
                         with m.If(slot == last_slot):
-                            m.d.sync += [slot.eq(0), group_base.eq(address + 1),
-                                         group.eq(group + 1)]
+                            m.d.sync += [slot.eq(0), span_base.eq(address + 1),
+                                         span.eq(span + 1)]
                             with m.If(transposed):
                                 m.next = "GEMV_SCALES"
                         with m.Else():
-                            m.d.sync += address.eq(group_base)
+                            m.d.sync += address.eq(span_base)
                     with m.If(strip_end):
                         m.d.sync += [
-                            address.eq(0), group_base.eq(0), group.eq(0),
+                            address.eq(0), span_base.eq(0), span.eq(0),
                             rows_left.eq(rows_left - strip_rows),
                             strip.eq(Mux(block_end, 0, strip + 1)),
                         ]

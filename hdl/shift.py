@@ -2,7 +2,12 @@
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
 
-__all__ = ["leading_zeros", "shifted_right_sticky"]
+__all__ = ["NEAR_BITS", "leading_zeros", "shifted_far_sticky", "shifted_near_sticky",
+           "shifted_right_sticky"]
+
+# A shift in two parts, with registers between: the far one by multiples of 2**NEAR_BITS, the near
+# one by the rest.
+NEAR_BITS = 3
 
 
 def leading_zeros(m: Module, value, name: str):
@@ -13,7 +18,8 @@ def leading_zeros(m: Module, value, name: str):
     width = len(value)
     levels = (width - 1).bit_length()
     # Filled up below with ones: the padding never adds a zero above the leading one.
-    filled = Cat(Const(-1, (1 << levels) - width), value)
+    padding = (1 << levels) - width
+    filled = Cat(Const((1 << padding) - 1, padding), value)
     empty = Signal(len(filled), name=f"{name}_empty_0")
     m.d.comb += empty.eq(~filled)
     zeros = Const(0, 1)
@@ -57,3 +63,14 @@ def shifted_right_sticky(m: Module, value, count, name: str):
     result = Signal(width + 1, name=f"{name}_right")
     m.d.comb += result.eq(Mux(gone, sticky | value.any(), Cat(sticky, value)))
     return result
+
+
+def shifted_far_sticky(m: Module, value, count, name: str):
+    """The far part of :func:`shifted_right_sticky`, with the OR of its lost bits below."""
+    return shifted_right_sticky(m, value, Cat(Const(0, NEAR_BITS), count[NEAR_BITS:]), name)
+
+
+def shifted_near_sticky(m: Module, value, count, name: str):
+    """Shift what :func:`shifted_far_sticky` gives by the ``NEAR_BITS`` bits of ``count`` left."""
+    shifted = shifted_right_sticky(m, value, count, name)
+    return Cat(shifted[:2].any(), shifted[2:])

@@ -33,21 +33,26 @@ class SkidBuffer(wiring.Component):
         m = Module()
         entries = [Signal(self.params.bits, name=f"entry_{place}") for place in range(2)]
         write, read, full = Signal(), Signal(), Signal()
+        writes, fills = Signal(), Signal()
         take = self.i.valid & self.i.ready
         give = self.o.valid & self.o.ready
         m.d.comb += [
             self.i.ready.eq(~full),
+            writes.eq(write ^ take),
+            fills.eq(self.o.valid & ~give & (full | take)),
             self.o.payload.eq(Mux(read, *reversed(entries))),
         ]
         m.d.sync += [
-            write.eq(write ^ take),
+            write.eq(writes),
             read.eq(read ^ give),
-            full.eq(self.o.valid & ~give & (full | take)),
+            full.eq(fills),
             self.o.valid.eq(take | full | self.o.valid & ~give),
         ]
         # A free entry takes whatever there is, so that neither the valid of one side nor the ready
-        # of the other has to reach the flops of the payload.
+        # of the other has to reach the flops of the payload; a flop of its own lets it.
         for place, entry in enumerate(entries):
-            with m.If(~full & (write == place)):
+            free = Signal(name=f"free_{place}", init=1 - place)
+            m.d.sync += free.eq(~fills & (writes == place))
+            with m.If(free):
                 m.d.sync += entry.eq(self.i.payload)
         return m

@@ -40,17 +40,19 @@ class TensorBeats(wiring.Component):
         m = Module()
         params = self.params
         span, beat = self.spans.payload, self.o.payload
-        place = Signal(params.checker.row_bits)
+        # The coming atom is the `place`th of its span.
+        place = Signal(params.checker.row_bits, init=1)
+        later = Signal()
         ends, take, free = Signal(), Signal(), Signal()
         m.d.comb += [
-            ends.eq(place == span.atoms - 1),
+            ends.eq(place == span.atoms),
             free.eq(~self.o.valid | self.o.ready),
             take.eq(self.atoms.valid & self.spans.valid & free),
             self.atoms.ready.eq(self.spans.valid & free),
             self.spans.ready.eq(self.atoms.valid & free & ends),
         ]
         with m.If(take):
-            m.d.sync += place.eq(Mux(ends, 0, place + 1))
+            m.d.sync += [place.eq(Mux(ends, 1, place + 1)), later.eq(~ends)]
         with m.If(free):
             m.d.sync += [
                 self.o.valid.eq(take & ~span.scales),
@@ -59,18 +61,17 @@ class TensorBeats(wiring.Component):
                 beat.last.eq(ends & span.last),
             ]
         if params.reads_scales:
-            self._scales(m, span, take, ends, place)
+            self._scales(m, span, take, ends, later)
         return m
 
-    def _scales(self, m, span, take, ends, place):
+    def _scales(self, m, span, take, ends, later):
         """The buffer of the scales, and which of them belongs to the atom."""
         params = self.params
         bits = params.atom_bits // params.scales_per_atom
         m.submodules.buffer = buffer = Memory(
             shape=params.atom_bits, depth=params.scale_buffer_atoms, init=[])
         write, read = buffer.write_port(), buffer.read_port()
-        # Of the atoms behind the first of a span.
-        later = place != 0
+        # Of the atoms behind the first of a span, which `later` tells.
         address, lane = Signal(params.scale_address_bits), Signal(params.scale_lane_bits)
         atom = Signal(range(params.group_atoms + 1))
         at, at_lane, at_atom = Signal.like(address), Signal.like(lane), Signal.like(atom)

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from hdl.atom_streams import atom_layout
 from hdl.burst_splitter import region_layout, write_region_layout
-from hdl.pipeline import flow
+from hdl.pipeline import flow, registered
 from hdl.region_joiner import RegionJoiner
 from hdl.sequencer import ended_layout, fault_code
 from hdl.skid_buffer import SkidBuffer
@@ -41,10 +41,12 @@ class TensorEngine(wiring.Component):
     data : stream of results for memory
     results : stream of results for the host
     written : stream of the writer's ends, a :class:`spec.memory_units.ReadFault` each
-    loads : stream of atoms for the sequencer, in place of what it would read: of LOAD the codes
-        and then the scales; of GEMV by transposed weights, of each block, along the rows of the
-        stored weights first, an atom with its scale and then its codes, transposed
+    loads : stream of atoms for the sequencer, in place of what it would read; only while
+        ``loading``. Of LOAD the codes and then the scales; of GEMV by transposed weights, of each
+        block, along the rows of the stored weights first, an atom with its scale and then its
+        codes, transposed
     loading : such a command is under way; the sequencer ends it, which ``loaded`` tells
+    writing : another command that reads is under way
     mapped : the cast window as the last MAP left it, and ``map`` in the cycle of another
     ended : stream of command ends, always ready; not those that the sequencer ends
     busy : a command is under way
@@ -67,6 +69,7 @@ class TensorEngine(wiring.Component):
             "written": In(flow(FAULT_BITS)),
             "loads": Out(stream.Signature(atom_layout(memory))),
             "loading": Out(1),
+            "writing": Out(1),
             "loaded": In(1),
             "mapped": Out(tensor_command_layout(checker)),
             "map": Out(1),
@@ -126,13 +129,15 @@ class TensorEngine(wiring.Component):
         with m.If(take & (read_fault == ReadFault.NONE)):
             m.d.sync += read_fault.eq(self.atoms.payload.fault)
 
-        # Where the results go: into the buffers, to the host, to memory.
+        # Where the results go: into the buffers, to the host, to memory. These flags choose among
+        # whole atoms, and so come from flops; they are not yet right when a command starts.
+        loads = (command.opcode == Opcode.LOAD) | (command.opcode == Opcode.GEMV)
+        to_load = registered(m, loads, "to_load")
+        to_host = registered(m, command.to_host, "to_host")
         m.submodules.writes = writes = TensorWrites(params)
         m.submodules.skid = skid = SkidBuffer(SkidBufferParams(bits=memory.atom_bits))
         wiring.connect(m, path.o, skid.i)
-        to_load = (command.opcode == Opcode.LOAD) | (command.opcode == Opcode.GEMV)
-        to_host = command.to_host
-        host_done = self._host_results(m, writes, skid)
+        host_done = self._host_results(m, writes, skid, to_host)
         m.d.comb += [
             writes.command.eq(command),
             self.write.payload.eq(writes.o.payload),
@@ -141,7 +146,7 @@ class TensorEngine(wiring.Component):
             self.data.valid.eq(skid.o.valid & ~to_load & ~to_host),
             self.loads.payload.data.eq(skid.o.payload),
             self.loads.payload.fault.eq(read_fault),
-            self.loads.valid.eq(skid.o.valid & to_load),
+            self.loads.valid.eq(skid.o.valid),
             self.results.payload.eq(skid.o.payload),
         ]
         with m.If(to_load):
@@ -153,36 +158,38 @@ class TensorEngine(wiring.Component):
         m.d.comb += finished.eq(self.written.valid | host_done)
         with m.If(running & self.written.valid):
             m.d.sync += write_fault.eq(self.written.payload)
-        with m.FSM() as fsm:
+        with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.command.ready.eq(1)
                 m.d.sync += [command.eq(self.command.payload), read_fault.eq(ReadFault.NONE),
-                             write_fault.eq(ReadFault.NONE)]
+                             write_fault.eq(ReadFault.NONE), self.busy.eq(self.command.valid)]
                 with m.If(self.command.valid):
                     m.next = "START"
                     with m.If((self.command.payload.error != ErrorCode.NONE)
                               | (self.command.payload.opcode == Opcode.MAP)):
                         m.next = "END"
             with m.State("START"):
-                m.d.comb += [start.eq(1), writes.start.eq(~to_load)]
+                m.d.comb += [start.eq(1), writes.start.eq(~loads)]
+                m.d.sync += [running.eq(1), self.loading.eq(loads), self.writing.eq(~loads)]
                 m.next = "RUN"
             with m.State("RUN"):
-                m.d.comb += running.eq(1)
+                with m.If(finished | self.loaded):
+                    m.d.sync += [running.eq(0), self.loading.eq(0), self.writing.eq(0)]
                 with m.If(finished):
                     m.next = "END"
                 with m.If(self.loaded):
+                    m.d.sync += self.busy.eq(0)
                     m.next = "IDLE"
             with m.State("END"):
                 m.d.comb += [
                     self.ended.valid.eq(1),
                     self.map.eq((command.opcode == Opcode.MAP)
                                 & (command.error == ErrorCode.NONE))]
+                m.d.sync += self.busy.eq(0)
                 m.next = "IDLE"
         with m.If(self.map):
             m.d.sync += self.mapped.eq(command)
         m.d.comb += [
-            self.loading.eq(running & to_load),
-            self.busy.eq(~fsm.ongoing("IDLE")),
             self.ended.payload.tag.eq(command.tag),
             self.ended.payload.error.eq(fault_code(
                 read_fault, fault_code(write_fault, command.error, ErrorCode.WRITE),
@@ -190,7 +197,7 @@ class TensorEngine(wiring.Component):
         ]
         return m
 
-    def _host_results(self, m, writes, skid):
+    def _host_results(self, m, writes, skid, to_host):
         """Let the atoms of each region pass to the host; return whether those of the last have."""
         if not self.params.checker.host:
             return Const(0, 1)
@@ -198,7 +205,7 @@ class TensorEngine(wiring.Component):
         left, last = Signal(self.params.checker.memory.count_bits), Signal()
         passes = left != 0
         take, give, done = Signal(), Signal(), Signal()
-        with m.If(writes.command.to_host):
+        with m.If(to_host):
             m.d.comb += [
                 self.results.valid.eq(skid.o.valid & passes),
                 skid.o.ready.eq(self.results.ready & passes),

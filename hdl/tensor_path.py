@@ -6,13 +6,14 @@ from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from hdl.converter import Converter
+from hdl.pipeline import cut, registered
 from hdl.quantizer import Quantizer
 from hdl.reducer import Reducer
 from hdl.reduction_packer import ReductionPacker
 from hdl.row_packer import RowPacker
 from hdl.tensor_checker import tensor_command_layout
 from hdl.tensor_fields import is_wide
-from hdl.tensor_streams import block_layout, scaled_layout
+from hdl.tensor_streams import block_layout, counts, scaled_layout
 from hdl.transposer import Transposer
 from spec.commands import Opcode
 from spec.tensor_engine import TensorEngineParams
@@ -26,9 +27,10 @@ BLOCKS = 16
 
 def _cleared(atom, fmt):
     """The elements that count, of BF16 or FP32, and zeros behind them."""
-    halves = len(atom.data) // 16
-    keep = [atom.count > Mux(fmt == TensorFormat.FP32, half // 2, half) for half in range(halves)]
-    return Cat(Mux(held, atom.data.word_select(half, 16), 0) for half, held in enumerate(keep))
+    wide = fmt == TensorFormat.FP32
+    return Cat(
+        Mux(Mux(wide, counts(atom.count, half // 2), counts(atom.count, half)),
+            atom.data.word_select(half, 16), 0) for half in range(len(atom.data) // 16))
 
 
 class TensorPath(wiring.Component):
@@ -81,6 +83,10 @@ class TensorPath(wiring.Component):
         from_fp8, to_fp8 = source < TensorFormat.BF16, target < TensorFormat.BF16
         converts = ((opcode == Opcode.COPY) & ~copied & (from_fp8 | ~to_fp8)
                     | (opcode == Opcode.TRANSPOSE) & command.source_scale_row.any())
+        # They choose among whole atoms, and so come from flops; no atom is here before them.
+        quantizes, reduces, weights, transposes, converts, to_fp8 = cut(
+            m, True, quantizes=quantizes, reduces=reduces, weights=weights, transposes=transposes,
+            converts=converts, to_fp8=to_fp8)
 
         # Where the atoms are taken, each with its condition.
         taken = []
@@ -123,16 +129,15 @@ class TensorPath(wiring.Component):
 
         def joined(consumer, condition, streams):
             """Connect the one of ``streams`` whose condition holds, where ``condition`` does."""
-            for chosen, producer in streams:
+            for place, (chosen, producer) in enumerate(streams):
                 with m.If(condition & chosen):
-                    m.d.comb += [
-                        consumer.valid.eq(producer.valid),
-                        consumer.payload.data.eq(producer.payload.data),
-                        consumer.payload.count.eq(producer.payload.count),
-                        consumer.payload.last.eq(producer.payload.last),
-                    ]
+                    m.d.comb += consumer.valid.eq(producer.valid)
                     if producer is not i:
                         m.d.comb += producer.ready.eq(consumer.ready)
+                # A payload that is not valid may be anything.
+                with m.If(chosen if place else 1):
+                    m.d.comb += [consumer.payload[name].eq(producer.payload[name])
+                                 for name in ("data", "count", "last")]
 
         to_quantizer = [(chosen & ~transposes, producer) for chosen, producer in rows]
         if params.transposer:
@@ -169,8 +174,9 @@ class TensorPath(wiring.Component):
             made, packed = quantizer.o.payload, packer.i.payload
             ends_run = self._runs(m, transposes, quantizer) if params.transposer else made.last
             m.d.comb += [
-                quantizer.source.eq(Mux((source == TensorFormat.FP32) & ~converts,
-                                        TensorFormat.FP32, TensorFormat.BF16)),
+                quantizer.source.eq(registered(m, Mux(
+                    (source == TensorFormat.FP32) & ~converts,
+                    TensorFormat.FP32, TensorFormat.BF16), "quantizer_source")),
                 quantizer.target.eq(target),
                 quantizer.rule.eq(command.rule),
                 quantizer.group.eq(command.group),
@@ -179,7 +185,7 @@ class TensorPath(wiring.Component):
                 packer.i.valid.eq(quantizer.o.valid),
                 quantizer.o.ready.eq(packer.i.ready),
                 *(packed[name].eq(made[name])
-                  for name in ("codes", "count", "scale", "group_last", "last")),
+                  for name in ("codes", "scale", "group_last", "last")),
                 packed.run_last.eq(ends_run),
                 packer.o.ready.eq(self.o.ready & quantizes),
             ]
@@ -188,9 +194,11 @@ class TensorPath(wiring.Component):
         for condition, ready in taken:
             with m.If(condition):
                 m.d.comb += i.ready.eq(ready)
-        for condition, valid, payload in given:
+        for place, (condition, valid, payload) in enumerate(given):
             with m.If(condition):
-                m.d.comb += [self.o.valid.eq(valid), self.o.payload.eq(payload)]
+                m.d.comb += self.o.valid.eq(valid)
+            with m.If(condition if place else 1):
+                m.d.comb += self.o.payload.eq(payload)
         return m
 
     def _weights(self, m, weights, transposer, taken, given):

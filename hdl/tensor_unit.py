@@ -90,7 +90,7 @@ class TensorUnit(wiring.Component):
             ]
 
         tensor = engine.busy
-        writes = tensor & ~engine.loading
+        writes = engine.writing
         choose(tensor, engine.read, self.sequencer_read, self.read)
         choose(writes, engine.write, self.sequencer_write, self.write)
         choose(writes, engine.data, self.sequencer_data, self.data)
@@ -99,8 +99,9 @@ class TensorUnit(wiring.Component):
             engine.atoms.valid.eq(self.atoms.valid & tensor),
             self.sequencer_atoms.payload.eq(
                 Mux(engine.loading, engine.loads.payload, self.atoms.payload)),
+            # While the engine reads for itself, the sequencer has no command and takes nothing.
             self.sequencer_atoms.valid.eq(
-                Mux(engine.loading, engine.loads.valid, self.atoms.valid & ~tensor)),
+                Mux(engine.loading, engine.loads.valid, self.atoms.valid)),
             engine.loads.ready.eq(engine.loading & self.sequencer_atoms.ready),
             self.atoms.ready.eq(Mux(tensor, engine.atoms.ready, self.sequencer_atoms.ready)),
             engine.written.payload.eq(self.written.payload),

@@ -49,7 +49,8 @@ class GemvJob:
 
     def _atoms(self, command: Command) -> int:
         if command.opcode == Opcode.LOAD:
-            return self.tile.k_atoms(command.k) + self.tile.activation_scale_atoms(command.k)
+            return (self.tile.activation_atoms(command.k)
+                    + self.tile.activation_scale_atoms(command.k))
         if command.transposed:
             return self.tile.transposed_stream_atoms(command.rows, command.k)
         return self.tile.weight_stream_atoms(command.rows, command.k)
@@ -62,8 +63,8 @@ class GemvJob:
             for place, columns in self.passes], axis=1)
 
 
-def gemv_job(tile: Tile, weights: NDArray[np.uint8], weight_scales: NDArray[Any],
-             activations: NDArray[np.uint8], activation_scales: NDArray[Any],
+def gemv_job(tile: Tile, weights: NDArray[Any], weight_scales: NDArray[Any],
+             activations: NDArray[Any], activation_scales: NDArray[Any],
              transposed: bool = False) -> GemvJob:
     """Lay out ``weights`` [M, K] and ``activations`` [C, K] with their scales.
 

@@ -2,11 +2,17 @@
 
 All values are little-endian. Every part begins on an atom and is filled up with zero bytes.
 
-- Activation codes: element k at byte k. Activation scales: group after group.
+- Codes: one after the other from the lowest bit of a byte up: two of 4 bits in a byte, one of 16
+  bits in two.
+- Activation codes: whole beats, that is as many elements as whole atoms of weights have. Activation
+  scales: group after group.
 - Weight stream: per block of ``rows_per_block`` rows, the atoms of its scales in the order
   [group][scale row], then its strips. A strip holds ``rows_per_strip`` rows, interleaved group by
   group: for each group, for each row, the atoms of that group. Rows past the last are zero; strips
   wholly past it are not stored.
+- Where sums are not exact, rows are interleaved atom by atom.
+- Where an atom of weights holds several groups, those of one atom stand for the group above: the
+  order of the scales is [atom][scale row][group of the atom].
 - Results: row after row, ``result_packer.pitch`` elements apart.
 """
 
@@ -15,6 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from golden.decoder import code_dtype
+from spec.formats import NumberFormat
 from spec.tile import Tile
 
 __all__ = ["pack_activations", "pack_weights", "unpack_results"]
@@ -42,31 +50,41 @@ def _little(array: NDArray[Any]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).view(np.uint8)
 
 
+def _packed(codes: NDArray[Any], fmt: NumberFormat) -> NDArray[np.uint8]:
+    """Codes as bytes, along the last axis."""
+    if fmt.bits != 4:
+        return _little(codes)
+    packed: NDArray[np.uint8] = codes[..., ::2] | codes[..., 1::2] << np.uint8(4)
+    return packed
+
+
 def _padded(data: NDArray[np.uint8], tile: Tile) -> bytes:
     return data.tobytes() + bytes(-data.size % tile.atom_bytes)
 
 
-def pack_activations(codes: NDArray[np.uint8], scales: NDArray[Any],
+def pack_activations(codes: NDArray[Any], scales: NDArray[Any],
                      tile: Tile) -> tuple[bytes, bytes]:
     """Pack one activation vector for LOAD: the bytes at ``source``, and those at ``source_scales``.
 
     :Shapes: ``codes`` [K], ``scales`` [ceil(K / group)].
-    :Formats: uint8 codes; scales uint8 (E8M0) or float32.
+    :Formats: codes, uint8 or uint16; scales uint8 (E8M0) or float32.
     """
-    _array("pack_activations: codes", codes, np.uint8, (None,), "[K]")
+    _array("pack_activations: codes", codes, code_dtype(tile.activation_format), (None,), "[K]")
     groups = tile.groups(codes.size)
     _array("pack_activations: scales", scales, _scale_type(tile), (groups,),
            f"[{groups}] (one per {tile.group} activations)")
-    return _padded(codes, tile), _padded(_little(scales), tile)
+    whole = np.zeros(tile.k_atoms(codes.size) * tile.lanes, codes.dtype)
+    whole[:codes.size] = codes
+    return _packed(whole, tile.activation_format).tobytes(), _padded(_little(scales), tile)
 
 
-def pack_weights(codes: NDArray[np.uint8], scales: NDArray[Any], tile: Tile) -> bytes:
+def pack_weights(codes: NDArray[Any], scales: NDArray[Any], tile: Tile) -> bytes:
     """Pack a weight stream for GEMV.
 
     :Shapes: ``codes`` [M, K], ``scales`` [ceil(M / weight_rows), ceil(K / group)].
-    :Formats: uint8 codes; scales uint8 (E8M0) or float32.
+    :Formats: codes, uint8 or uint16; scales uint8 (E8M0) or float32.
     """
-    _array("pack_weights: codes", codes, np.uint8, (None, None), "[M, K]")
+    _array("pack_weights: codes", codes, code_dtype(tile.weight_format), (None, None), "[M, K]")
     rows, k = codes.shape
     if not rows or not k:
         raise ValueError(f"pack_weights: codes must have at least one row and one element, "
@@ -77,22 +95,26 @@ def pack_weights(codes: NDArray[np.uint8], scales: NDArray[Any], tile: Tile) -> 
 
     stream = np.zeros(tile.weight_stream_atoms(rows, k) * tile.atom_bytes, np.uint8)
     row_bytes = tile.k_atoms(k) * tile.atom_bytes
-    padded = np.zeros((tile.padded_rows(rows), row_bytes), np.uint8)
-    padded[:rows, :k] = codes
-    all_scales = np.zeros((tile.blocks(rows), tile.scale_rows, groups), scales.dtype)
-    all_scales.reshape(-1, groups)[:scales.shape[0]] = scales
+    span_bytes = tile.span // tile.lanes * tile.atom_bytes
+    whole = np.zeros((tile.padded_rows(rows), tile.k_atoms(k) * tile.lanes), codes.dtype)
+    whole[:rows, :k] = codes
+    padded = _packed(whole, tile.weight_format)
+    stored = tile.stored_groups(k)
+    all_scales = np.zeros((tile.blocks(rows), tile.scale_rows, stored), scales.dtype)
+    all_scales.reshape(-1, stored)[:scales.shape[0], :groups] = scales
 
     place = 0
     for block in range(tile.blocks(rows)):
-        ordered = _little(all_scales[block].T).reshape(-1)
+        ordered = _little(all_scales[block].reshape(tile.scale_rows, -1, tile.groups_per_beat)
+                          .transpose(1, 0, 2)).reshape(-1)
         stream[place:place + ordered.size] = ordered
         place += tile.weight_scale_atoms(k) * tile.atom_bytes
         lines = padded[block * tile.rows_per_block:(block + 1) * tile.rows_per_block]
         strips = lines.reshape(-1, tile.rows_per_strip, row_bytes)
         space = stream[place:place + strips.size].reshape(strips.shape[0], -1)
         place += strips.size
-        for start in range(0, row_bytes, tile.group):
-            part = strips[:, :, start:start + tile.group]
+        for start in range(0, row_bytes, span_bytes):
+            part = strips[:, :, start:start + span_bytes]
             at = start * tile.rows_per_strip
             space[:, at:at + part[0].size] = part.reshape(strips.shape[0], -1)
     return stream.tobytes()

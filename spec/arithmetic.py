@@ -8,12 +8,14 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from spec.formats import FLOAT_FORMATS, SCALE_FORMATS, FloatFormat, ScaleFormat
+from spec.formats import FORMATS, FP32, SCALE_FORMATS, FloatFormat, NumberFormat, ScaleFormat
 from spec.units import UnitParams
 
 __all__ = [
-    "ColumnParams", "DecoderParams", "DotArrayParams", "Fp32AdderParams", "Fp32MultiplierParams",
-    "Fp32RounderParams", "GroupScalerParams", "RowAccumulatorParams", "ScaleCombinerParams",
+    "AlignedDotArrayParams", "AnyDotArrayParams", "ColumnParams", "DecoderParams",
+    "DotArrayParams", "Fp32AdderParams", "Fp32DotArrayParams", "Fp32MultiplierParams",
+    "Fp32RounderParams", "GroupScalerParams", "InterleavedParams", "ProductsParams",
+    "RowAccumulatorParams", "ScaleCombinerParams",
 ]
 
 
@@ -25,31 +27,26 @@ class DecoderParams(UnitParams):
     lanes: int = Field(ge=1, le=256)
 
     @property
-    def float_format(self) -> FloatFormat:
+    def number_format(self) -> NumberFormat:
         """The format's record."""
-        return FLOAT_FORMATS[self.format]
+        return FORMATS[self.format]
 
 
-class DotArrayParams(UnitParams):
-    """Exact dot product of one scale group: ``lanes`` products a beat, ``group_beats`` at most.
+class ProductsParams(UnitParams):
+    """Sums of products: ``lanes`` of them a beat, of ``group_beats`` beats at most.
 
-    ``multiply``, ``shift`` and ``adder_tree`` are the ranks of registers behind the product of two
-    significands, behind the shift to fixed point, and in the tree that adds the lanes, where the
-    last stands behind its sum. The sum of the group stands in registers in any case.
+    ``multiply``, ``shift`` and ``adder_tree`` are ranks of registers: behind the product of two
+    significands, behind the shift that aligns it, and in the tree that adds the lanes, where the
+    last stands behind its sum.
     """
 
     weights: str
     activations: str
     lanes: int = Field(ge=1, le=256)
     group_beats: int = Field(ge=1, le=1024)
-    multiply: int = Field(1, ge=0, le=1)
+    multiply: int = Field(1, ge=0, le=2)
     shift: int = Field(0, ge=0, le=1)
     adder_tree: int = Field(1, ge=0, le=8)
-
-    @property
-    def LATENCY(self) -> int:
-        """One cycle to accumulate, and one for each rank of registers."""
-        return 1 + self.multiply + self.shift + self.adder_tree
 
     @property
     def tree_registers(self) -> tuple[int, ...]:
@@ -58,14 +55,14 @@ class DotArrayParams(UnitParams):
         return tuple(-(-levels * (rank + 1) // self.adder_tree) for rank in range(self.adder_tree))
 
     @property
-    def weight_format(self) -> FloatFormat:
+    def weight_format(self) -> NumberFormat:
         """Format of the weights."""
-        return FLOAT_FORMATS[self.weights]
+        return FORMATS[self.weights]
 
     @property
-    def activation_format(self) -> FloatFormat:
+    def activation_format(self) -> NumberFormat:
         """Format of the activations."""
-        return FLOAT_FORMATS[self.activations]
+        return FORMATS[self.activations]
 
     @property
     def lsb_exponent(self) -> int:
@@ -73,13 +70,27 @@ class DotArrayParams(UnitParams):
         return self.weight_format.smallest_exponent + self.activation_format.smallest_exponent
 
     @property
+    def has_infinity(self) -> bool:
+        """Whether either operand format has infinities."""
+        return self.weight_format.has_infinity or self.activation_format.has_infinity
+
+
+class DotArrayParams(ProductsParams):
+    """Exact dot product of one scale group.
+
+    Of two ranks of ``multiply``, one stands in front of the sign of the product. The sum of the
+    group stands in registers in any case.
+    """
+
+    @property
+    def LATENCY(self) -> int:
+        """One cycle to accumulate, and one for each rank of registers."""
+        return 1 + self.multiply + self.shift + self.adder_tree
+
+    @property
     def largest_product(self) -> int:
         """Largest magnitude of one product, in units of ``2**lsb_exponent``."""
-        result = 1
-        for fmt in (self.weight_format, self.activation_format):
-            significand = (fmt.largest_code & fmt.mantissa_mask) | (1 << fmt.mantissa_bits)
-            result *= significand << fmt.largest_shift
-        return result
+        return self.weight_format.lowest_magnitude * self.activation_format.lowest_magnitude
 
     @property
     def product_bits(self) -> int:
@@ -97,9 +108,91 @@ class DotArrayParams(UnitParams):
         return (self.largest_product * self.lanes * self.group_beats).bit_length() + 1
 
     @property
-    def has_infinity(self) -> bool:
-        """Whether either operand format has infinities."""
-        return self.weight_format.has_infinity or self.activation_format.has_infinity
+    def has_sign_bits(self) -> bool:
+        """Whether either operand format has its sign beside its significand."""
+        return any(isinstance(fmt, FloatFormat)
+                   for fmt in (self.weight_format, self.activation_format))
+
+
+class InterleavedParams(ProductsParams):
+    """Sums of products of ``rows`` rows, whose beats follow each other in turn."""
+
+    rows: int = Field(ge=1, le=256)
+
+    @property
+    def slot_bits(self) -> int:
+        """Width of a row's number."""
+        return (self.rows - 1).bit_length()
+
+
+class AlignedDotArrayParams(InterleavedParams):
+    """Sums of products in ``bits`` bits.
+
+    Registers stand in any case behind the largest exponent of a beat, behind that of beat and sum,
+    behind the sum, and behind the result.
+    """
+
+    bits: int = Field(ge=8, le=40)
+
+    @property
+    def loop_cycles(self) -> int:
+        """Least cycles between two beats of one row: the exponents, the terms and their sum, and
+        its leading one."""
+        return 2 + self.shift + self.adder_tree
+
+    @property
+    def LATENCY(self) -> int:
+        """Products, their largest exponent, the loop, and the result."""
+        return self.multiply + 1 + self.loop_cycles + 1
+
+    @property
+    def fraction_bits(self) -> int:
+        """Bits behind the point of a product of significands."""
+        return self.weight_format.significand_bits + self.activation_format.significand_bits - 2
+
+    @property
+    def unit_exponent(self) -> int:
+        """Exponent of a product of significands that is not shifted and whose leading bits are in
+        front of the point (E4M3 x E4M3: -12)."""
+        return self.lsb_exponent + self.fraction_bits
+
+    @property
+    def product_bits(self) -> int:
+        """Two's complement width of what is kept of a product."""
+        return self.bits + 2
+
+    @property
+    def beat_bits(self) -> int:
+        """Two's complement width of the sum of one beat and the row's sum."""
+        return self.total_bits + 1
+
+    @property
+    def sum_bits(self) -> int:
+        """Significant bits of a sum."""
+        return self.bits
+
+    @property
+    def total_bits(self) -> int:
+        """Width of the magnitude of the sum of all terms of a beat and the row's sum: a term is
+        below 4, in units of which ``bits - 1`` bits are behind the point."""
+        return self.bits + 1 + self.lanes.bit_length()
+
+    @property
+    def largest_place(self) -> int:
+        """Largest exponent that the sum of a group can have, less ``unit_exponent``."""
+        shifts = self.weight_format.largest_shift + self.activation_format.largest_shift
+        return shifts + 2 + (self.lanes * self.group_beats).bit_length()
+
+    @property
+    def leaves_normal_fp32(self) -> bool:
+        """Whether a sum may be too small for a normal FP32 number, or too large for any."""
+        return (self.unit_exponent - (self.bits - 1) < 1 - FP32.bias
+                or self.unit_exponent + self.largest_place > FP32.bias)
+
+    @property
+    def place_bits(self) -> int:
+        """Width of an exponent that counts from ``unit_exponent - (bits - 1)``."""
+        return (self.largest_place + self.bits - 1).bit_length()
 
 
 class _Fp32Params(UnitParams):
@@ -111,7 +204,7 @@ class _Fp32Params(UnitParams):
     """
 
     CUTS: ClassVar[tuple[tuple[str, ...], ...]]
-    fp32: int = Field(4, ge=1, le=6)
+    fp32: int = Field(4, ge=1, le=8)
 
     @property
     def cuts(self) -> tuple[str, ...]:
@@ -130,8 +223,8 @@ class Fp32RounderParams(_Fp32Params):
     Within these limits no result is subnormal (``lsb_exponent >= -126``) and none overflows.
     """
 
-    CUTS = ((), ("count",), ("magnitude", "shift"), ("magnitude", "shift"),
-            ("magnitude", "count", "shift"), ("magnitude", "count", "shift"))
+    CUTS = ((), ("count",), *(("magnitude", "shift"),) * 2,
+            *(("magnitude", "count", "shift"),) * 3, ("magnitude", "count", "far", "shift"))
     sum_bits: int = Field(ge=2, le=128)
     lsb_exponent: int = Field(ge=-126, le=0)
 
@@ -140,22 +233,23 @@ class Fp32MultiplierParams(_Fp32Params):
     """FP32 multiplication."""
 
     CUTS = ((), ("multiply",), ("normalise", "multiply"), ("normalise", "multiply", "adjust"),
-            ("count", "normalise", "multiply", "adjust"),
-            ("count", "normalise", "multiply", "adjust"))
+            *(("count", "normalise", "multiply", "adjust"),) * 4)
 
 
 class Fp32AdderParams(_Fp32Params):
     """FP32 addition."""
 
     CUTS = ((), ("add",), ("align", "count"), ("order", "add", "shift"),
-            ("order", "add", "count", "shift"), ("order", "align", "add", "count", "shift"))
+            ("order", "add", "count", "shift"), ("order", "align", "add", "count", "shift"),
+            ("operands", "order", "align", "add", "count", "shift"),
+            ("operands", "order", "far", "align", "add", "count", "shift"))
 
 
 class ScaleCombinerParams(UnitParams):
     """The product of an activation scale and a weight scale."""
 
     scale_format: str
-    fp32: int = Field(4, ge=1, le=6)
+    fp32: int = Field(4, ge=1, le=8)
 
     @property
     def multiplier(self) -> Fp32MultiplierParams:
@@ -181,7 +275,7 @@ class ScaleCombinerParams(UnitParams):
 class GroupScalerParams(_Fp32Params):
     """Group sum times combined scale; ``CUTS`` are those with E8M0 scales."""
 
-    CUTS = ((), *(("exponent",),) * 3, *(("exponent", "shift"),) * 2)
+    CUTS = ((), *(("exponent",),) * 3, *(("exponent", "shift"),) * 3, ("exponent", "far", "shift"))
     scale_format: str
 
     @property
@@ -202,7 +296,7 @@ class RowAccumulatorParams(UnitParams):
     # More sums than these stand in a memory, fewer in flops.
     FLOP_ROWS: ClassVar[int] = 16
     rows: int = Field(ge=1, le=256)
-    fp32: int = Field(4, ge=1, le=6)
+    fp32: int = Field(4, ge=1, le=8)
 
     @property
     def in_memory(self) -> bool:
@@ -225,17 +319,114 @@ class RowAccumulatorParams(UnitParams):
         return (self.rows - 1).bit_length()
 
 
-class ColumnParams(UnitParams):
-    """All units of one column."""
+class Fp32DotArrayParams(InterleavedParams):
+    """Sums of products in FP32.
 
-    dot_array: DotArrayParams
+    The FP32 additions are cut as ``fp32`` says: ``shift`` and ``adder_tree`` have no meaning here.
+    Behind the ranks of ``multiply``, the product stands in registers once more as FP32.
+    """
+
+    fp32: int = Field(4, ge=1, le=8)
+
+    @property
+    def adder(self) -> Fp32AdderParams:
+        """Each adder of the tree."""
+        return Fp32AdderParams(fp32=self.fp32)
+
+    @property
+    def row_accumulator(self) -> RowAccumulatorParams:
+        """What adds the beats of each row."""
+        return RowAccumulatorParams(rows=self.rows, fp32=self.fp32)
+
+    @property
+    def magnitude_bits(self) -> int:
+        """Width of the magnitude of a product of significands."""
+        return self.weight_format.significand_bits + self.activation_format.significand_bits
+
+    @property
+    def leaves_normal_fp32(self) -> bool:
+        """Whether a product may be too small for a normal FP32 number, or too large for any."""
+        shifts = self.weight_format.largest_shift + self.activation_format.largest_shift
+        return (self.lsb_exponent < 1 - FP32.bias
+                or self.lsb_exponent + shifts + self.magnitude_bits - 1 > FP32.bias)
+
+    @property
+    def beat_cycles(self) -> int:
+        """Cycles from a beat to its sum."""
+        levels = (self.lanes - 1).bit_length()
+        return self.multiply + 1 + levels * self.adder.LATENCY
+
+    @property
+    def LATENCY(self) -> int:
+        """Products, tree, and the addition to the row."""
+        return self.beat_cycles + self.row_accumulator.LATENCY
+
+    @property
+    def product_bits(self) -> int:
+        """Width of a product: FP32."""
+        return FP32.bits
+
+    @property
+    def beat_bits(self) -> int:
+        """Width of the sum of one beat: FP32."""
+        return FP32.bits
+
+    @property
+    def sum_bits(self) -> int:
+        """Width of a sum: FP32."""
+        return FP32.bits
+
+
+# The dot array of each kind of accumulation.
+AnyDotArrayParams = DotArrayParams | AlignedDotArrayParams | Fp32DotArrayParams
+
+
+class ColumnParams(UnitParams):
+    """All units of one column.
+
+    Where a beat has several scale groups (``groups_per_beat``, a power of two), ``dot_array`` is
+    that of one of them, and each has its own, its rounder and its scaler; a tree of FP32 adders
+    joins what they give. Another ``dot_array`` than the exact one adds the beats of rows in turn,
+    gives FP32 by itself, and makes ``sums_per_group`` sums of a group.
+    """
+
+    dot_array: AnyDotArrayParams
+    groups_per_beat: int = Field(1, ge=1, le=32)
+    sums_per_group: int = Field(1, ge=1, le=512)
     scale_format: str
     rows: int = Field(ge=1, le=256)
-    fp32: int = Field(4, ge=1, le=6)
+    fp32: int = Field(4, ge=1, le=8)
+
+    @property
+    def lanes(self) -> int:
+        """Products of one beat."""
+        return self.dot_array.lanes * self.groups_per_beat
+
+    @property
+    def weight_format(self) -> NumberFormat:
+        """Format of the weights."""
+        return self.dot_array.weight_format
+
+    @property
+    def activation_format(self) -> NumberFormat:
+        """Format of the activations."""
+        return self.dot_array.activation_format
+
+    @property
+    def span(self) -> int:
+        """Elements of a row that are added before the next row of a strip has its turn: a scale
+        group, or a beat that has several, or of which several have the same scale."""
+        return self.lanes * (1 if self.interleaved else self.dot_array.group_beats)
+
+    @property
+    def interleaved(self) -> bool:
+        """Whether the beats of rows follow each other in turn."""
+        return isinstance(self.dot_array, InterleavedParams)
 
     @property
     def fp32_rounder(self) -> Fp32RounderParams:
-        """Rounder behind the dot array."""
+        """Rounder behind the exact dot array."""
+        assert isinstance(self.dot_array, DotArrayParams)
         return Fp32RounderParams(sum_bits=self.dot_array.sum_bits, fp32=self.fp32,
                                  lsb_exponent=self.dot_array.lsb_exponent)
 
@@ -258,9 +449,18 @@ class ColumnParams(UnitParams):
     def sum_cycles(self) -> int:
         """Cycles from the last beat of a group to its rounded sum: no less than the combined scale
         takes, which waits for it."""
-        return self.dot_array.LATENCY + self.fp32_rounder.LATENCY
+        rounding = 0 if self.interleaved else self.fp32_rounder.LATENCY
+        return self.dot_array.LATENCY + rounding
+
+    @property
+    def scaled_cycles(self) -> int:
+        """Cycles from the last beat of a group to what is added to its row: the scaled sum, or
+        those of a beat, joined."""
+        levels = (self.groups_per_beat - 1).bit_length()
+        return (self.sum_cycles + self.group_scaler.LATENCY
+                + levels * self.row_accumulator.adder.LATENCY)
 
     @property
     def LATENCY(self) -> int:
-        """The sum of the units in a row: dot product, rounding, scaling, accumulation."""
-        return self.sum_cycles + self.group_scaler.LATENCY + self.row_accumulator.LATENCY
+        """The sum of the units in a row: dot product, rounding, scaling, joining, accumulation."""
+        return self.scaled_cycles + self.row_accumulator.LATENCY

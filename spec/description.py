@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
-from spec.formats import FLOAT_FORMATS, next_power_of_two
+from spec.formats import FLOAT_FORMATS, FORMATS, FloatFormat, next_power_of_two
 from spec.grade import Grade, grade_names
 from spec.memory_units import Ecc
 from spec.reader import Conflict
-from spec.section import PowerOfTwo, Section
+from spec.section import IsPowerOfTwo, PowerOfTwo, Section
 
 __all__ = ["Axi4Memory", "Clock", "Compute", "Convert", "Description", "Host", "NativeMemory",
            "Pipeline", "Quantize", "Reduce", "Scaling", "Transpose", "conflicts", "resolved"]
@@ -72,16 +72,27 @@ def _interface(memory: Any) -> Any:
     return getattr(memory, "interface", None)
 
 
+_Format = Literal["e4m3", "e5m2", "int8", "mxint8", "e2m1", "int4", "bf16", "fp16"]
+
+
 class Compute(Section):
     """What the tile multiplies and how it adds."""
 
-    weights: Literal["e4m3", "e5m2"] = Field("e4m3", description="Format of the weights.")
-    activations: Literal["e4m3", "e5m2"] = Field("e4m3", description="Format of the activations.")
+    weights: _Format = Field("e4m3", description="Format of the weights.")
+    activations: _Format = Field(
+        "e4m3", description="Format of the activations, no narrower than the weights'.")
     result: Literal["fp32", "bf16"] = Field("fp32", description="Format of the results in memory.")
     columns: int = Field(
         1, ge=1, le=8, description="Activation vectors that share one pass over the weights.")
-    accumulation: Literal["exact"] = Field(
-        "exact", description="Exact fixed point within a group, rounded once to FP32.")
+    accumulation: Literal["exact", "aligned", "fp32-tree"] = Field(
+        "exact", description="How the products of a group are added: exact, rounded once to FP32; "
+                             "aligned to the largest and cut to accumulation_bits each beat; or by "
+                             "a tree of FP32 additions each beat.")
+    accumulation_bits: int | None = Field(
+        None, ge=8, le=40, description="Bits that an aligned sum keeps.")
+    promotion_interval: Annotated[int, Field(ge=8, le=4096), IsPowerOfTwo] | None = Field(
+        None, description="Elements after which a sum that is not exact is scaled and added to the "
+                          "row; a scale group if left out.")
     k_max: int = Field(
         16384, ge=1, le=65536, description="Longest activation vector, in elements.")
 
@@ -169,15 +180,17 @@ class Pipeline(Section):
     """
 
     multiply: int | None = Field(
-        None, ge=0, le=1, description="Ranks behind the products of the significands.")
+        None, ge=0, le=2,
+        description="Ranks behind the products of the significands; two stand around their signs.")
     shift: int | None = Field(
         None, ge=0, le=1, description="Ranks behind the shift of the products to fixed point.")
     adder_tree: int | None = Field(
         None, ge=0, le=8, description="Ranks in the tree that adds the products of a beat.")
     fp32: int | None = Field(
-        None, ge=1, le=6, description="Cycles of an FP32 addition; the units around are cut alike.")
+        None, ge=1, le=8, description="Cycles of an FP32 addition; the units around are cut alike.")
     quantizer: int | None = Field(
-        None, ge=0, le=1, description="Ranks more in the casts of the quantizer.")
+        None, ge=0, le=1,
+        description="Ranks more in the casts of the quantizer, and a register in front of it.")
 
 
 class Description(Section):
@@ -239,10 +252,6 @@ def conflicts(description: Description, grade: Grade | None) -> list[Conflict]:
         atom_bytes = grade.atom_bytes
         found += _grade_conflicts(memory, description.clock.target_mhz, grade)
     if atom_bytes is not None:
-        lanes = atom_bytes * 8 // FLOAT_FORMATS[compute.weights].bits
-        check(scaling.group >= lanes, ("scaling.group", atom_key),
-              f"scaling.group = {scaling.group} is shorter than one atom of {lanes} weights; "
-              f"allowed: {lanes} or more")
         result_bits = FLOAT_FORMATS[compute.result].bits
         row_bytes = next_power_of_two(compute.columns) * result_bits // 8
         check(row_bytes <= atom_bytes, ("compute.columns", "compute.result", atom_key),
@@ -250,6 +259,8 @@ def conflicts(description: Description, grade: Grade | None) -> list[Conflict]:
               f"{row_bytes} bytes and must fit an atom of {atom_bytes}; allowed: at most "
               f"{atom_bytes * 8 // result_bits} columns")
         found += _tensor_conflicts(description, atom_bytes, atom_key)
+        found += _beat_conflicts(description, atom_bytes, atom_key)
+    found += _format_conflicts(description)
     rule_format = scaling.rule.split("-")[0]
     check(rule_format == scaling.format, ("scaling.rule", "scaling.format"),
           f"scaling.rule = {scaling.rule!r} makes {rule_format} scales, but scaling.format = "
@@ -259,10 +270,114 @@ def conflicts(description: Description, grade: Grade | None) -> list[Conflict]:
     return found
 
 
+def _format_conflicts(description: Description) -> list[Conflict]:
+    """List every pair of formats that cannot be multiplied, and what their scales must be."""
+    compute, scaling = description.compute, description.scaling
+    found = []
+    weights, activations = FORMATS[compute.weights], FORMATS[compute.activations]
+    if activations.bits < weights.bits:
+        able = ", ".join(
+            fmt.name for fmt in FORMATS.values() if weights.bits <= fmt.bits
+            and (fmt.bits <= 8 or compute.accumulation != "exact"))
+        found.append(Conflict(
+            keys=("compute.activations", "compute.weights"),
+            message=f"compute.activations = {activations.name!r} has {activations.bits} bits, "
+                    f"fewer than compute.weights = {weights.name!r} with {weights.bits}: an atom "
+                    f"of weights is multiplied by whole atoms of activations; allowed: {able}"))
+    found += _accumulation_conflicts(compute)
+    wide = [fmt.name for fmt in (weights, activations) if fmt.bits > 8]
+    if wide and compute.accumulation == "exact":
+        found.append(Conflict(
+            keys=("compute.accumulation", "compute.weights", "compute.activations"),
+            message=f'compute.accumulation = "exact" of {wide[0]} needs hundreds of bits a sum '
+                    "(BF16: 530 for 128 products); allowed: aligned, for example with "
+                    "accumulation_bits = 28, or fp32-tree"))
+    for key, name in (("weights", weights.name), ("activations", activations.name)):
+        if name == "bf16" and scaling.format != "fp32":
+            found.append(Conflict(
+                keys=(f"compute.{key}", "scaling.format"),
+                message=f"compute.{key} = 'bf16' makes sums in the whole range of FP32, which "
+                        f"scaling.format = {scaling.format!r} does not cover; allowed: fp32"))
+        if name == "mxint8" and scaling.format != "e8m0":
+            found.append(Conflict(
+                keys=(f"compute.{key}", "scaling.format"),
+                message=f"compute.{key} = 'mxint8' has E8M0 scales by its standard (OCP MX), but "
+                        f"scaling.format = {scaling.format!r}; allowed: e8m0, or "
+                        f"compute.{key} = 'int8'"))
+    return found
+
+
+def _beat_conflicts(description: Description, atom_bytes: int, atom_key: str) -> list[Conflict]:
+    """List every conflict between a sum that is not exact and the beats that it adds."""
+    compute, scaling = description.compute, description.scaling
+    if compute.accumulation == "exact":
+        return []
+    lanes = atom_bytes * 8 // FORMATS[compute.weights].bits
+    found = []
+    if scaling.group < lanes:
+        found.append(Conflict(
+            keys=("scaling.group", "compute.accumulation", atom_key),
+            message=f"scaling.group = {scaling.group} is shorter than one atom of {lanes} weights, "
+                    f"which accumulation = {compute.accumulation!r} adds at once; allowed: "
+                    f"{lanes} or more, or accumulation = 'exact'"))
+    elif compute.promotion_interval is not None and not (
+            lanes <= compute.promotion_interval <= scaling.group):
+        found.append(Conflict(
+            keys=("compute.promotion_interval", "scaling.group", atom_key),
+            message=f"compute.promotion_interval = {compute.promotion_interval} must be whole "
+                    f"atoms of {lanes} weights within a group of {scaling.group}; allowed: {lanes} "
+                    f"to {scaling.group}"))
+    return found
+
+
+def _accumulation_conflicts(compute: Compute) -> list[Conflict]:
+    """List what the kind of accumulation lacks or does not know."""
+    kinds = {"accumulation_bits": ("aligned",), "promotion_interval": ("aligned", "fp32-tree")}
+    found = [Conflict(
+        keys=(f"compute.{key}", "compute.accumulation"),
+        message=f"compute.{key} belongs to accumulation = {' or '.join(map(repr, known))}, but "
+                f"compute.accumulation = {compute.accumulation!r}; leave it out")
+        for key, known in kinds.items()
+        if getattr(compute, key) is not None and compute.accumulation not in known]
+    if compute.accumulation != "aligned":
+        return found
+    if compute.accumulation_bits is None:
+        found.append(Conflict(
+            keys=("compute.accumulation_bits", "compute.accumulation"),
+            message='compute.accumulation = "aligned" needs compute.accumulation_bits; allowed: 8 '
+                    "to 40, for example 14, as the tensor cores of Hopper have it"))
+    for key in ("weights", "activations"):
+        fmt = FORMATS[getattr(compute, key)]
+        if not isinstance(fmt, FloatFormat):
+            found.append(Conflict(
+                keys=(f"compute.{key}", "compute.accumulation"),
+                message=f"compute.{key} = {fmt.name!r} has no exponent to align by; allowed with "
+                        'accumulation = "aligned": '
+                        + ", ".join(name for name, other in FORMATS.items()
+                                    if isinstance(other, FloatFormat))))
+    return found
+
+
 def _tensor_conflicts(description: Description, atom_bytes: int, atom_key: str) -> list[Conflict]:
     """List every conflict of the units that work on whole tensors."""
     found = []
     quantize, transpose = description.quantize, description.transpose
+    compute = description.compute
+    for section in ("quantize", "reduce", "transpose", "convert"):
+        for key in ("weights", "activations"):
+            name = getattr(compute, key)
+            if getattr(description, section) is not None and name not in ("e4m3", "e5m2"):
+                found.append(Conflict(
+                    keys=(f"compute.{key}", section),
+                    message=f"[{section}] works on tensors of E4M3 or E5M2, but compute.{key} = "
+                            f"{name!r}; leave it out, or use e4m3 or e5m2"))
+        # A byte is a code here.
+        if getattr(description, section) is not None and description.scaling.group < atom_bytes:
+            found.append(Conflict(
+                keys=("scaling.group", section, atom_key),
+                message=f"scaling.group = {description.scaling.group} is shorter than one atom of "
+                        f"{atom_bytes} codes, which [{section}] cannot work on; allowed: "
+                        f"{atom_bytes} or more"))
     if quantize is not None:
         lanes = atom_bytes * 8 // FLOAT_FORMATS["bf16"].bits
         if min(quantize.groups) < lanes:

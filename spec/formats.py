@@ -1,14 +1,16 @@
 """Number formats as data.
 
-Sources: E4M3 and E5M2: OCP "8-bit Floating Point Specification (OFP8)" 1.0; E8M0: OCP
-"Microscaling Formats (MX)" 1.0; BF16: the upper half of IEEE-754 binary32; FP32: binary32.
+Sources: E4M3 and E5M2: OCP "8-bit Floating Point Specification (OFP8)" 1.0; E2M1, MXINT8 and E8M0:
+OCP "Microscaling Formats (MX)" 1.0, section 5; BF16: the upper half of IEEE-754 binary32; FP16
+and FP32: binary16 and binary32; INT8 and INT4: two's complement.
 """
 
 from dataclasses import dataclass
 
 __all__ = [
-    "BF16", "E4M3", "E5M2", "E8M0", "FLOAT_FORMATS", "FP32", "SCALE_FORMATS",
-    "FloatFormat", "ScaleFormat", "next_power_of_two",
+    "BF16", "E2M1", "E4M3", "E5M2", "E8M0", "FLOAT_FORMATS", "FORMATS", "FP16", "FP32",
+    "SCALE_FORMATS",
+    "FloatFormat", "IntegerFormat", "NumberFormat", "ScaleFormat", "next_power_of_two",
 ]
 
 
@@ -18,13 +20,15 @@ class FloatFormat:
 
     The bias is ``2**(exponent_bits - 1) - 1``; exponent field 0 holds zero and subnormals.
     With ``has_infinity`` the largest exponent field holds infinity (mantissa 0) and NaN, as in
-    IEEE-754; without, only the code with all exponent and mantissa bits set is NaN.
+    IEEE-754; without, only the code with all exponent and mantissa bits set is NaN; without
+    ``has_nan``, every code is finite.
     """
 
     name: str
     exponent_bits: int
     mantissa_bits: int
     has_infinity: bool
+    has_nan: bool = True
 
     @property
     def bits(self) -> int:
@@ -59,7 +63,9 @@ class FloatFormat:
     @property
     def largest_code(self) -> int:
         """The positive code of the largest finite magnitude (E4M3: 0x7E, 448)."""
-        return (self.exponent_mask - 1) if self.has_infinity else (self.sign_mask - 2)
+        if self.has_infinity:
+            return self.exponent_mask - 1
+        return self.sign_mask - (2 if self.has_nan else 1)
 
     @property
     def infinity_code(self) -> int | None:
@@ -68,7 +74,10 @@ class FloatFormat:
 
     @property
     def nan_code(self) -> int:
-        """The NaN that a conversion into this format gives (quiet, positive)."""
+        """What a conversion of NaN into this format gives: NaN (quiet, positive), or 0 where there
+        is none; the NaN is then in the scale."""
+        if not self.has_nan:
+            return 0
         if self.has_infinity:
             return self.exponent_mask | (1 << (self.mantissa_bits - 1))
         return self.sign_mask - 1
@@ -93,6 +102,77 @@ class FloatFormat:
         """Width of that shift."""
         return self.largest_shift.bit_length()
 
+    @property
+    def largest_magnitude(self) -> int:
+        """Largest finite magnitude in units of ``2**smallest_exponent`` (E4M3: 448 * 2**9)."""
+        significand = (self.largest_code & self.mantissa_mask) | (1 << self.mantissa_bits)
+        return significand << self.largest_shift
+
+    @property
+    def lowest_magnitude(self) -> int:
+        """Magnitude of the lowest finite value, in the same units."""
+        return self.largest_magnitude
+
+
+@dataclass(frozen=True)
+class IntegerFormat:
+    """Two's complement with ``fraction_bits`` bits behind the point.
+
+    It has what a :class:`FloatFormat` has that is read to multiply and to quantize: every code is a
+    significand with its sign, and shifted by nothing. A conversion into it saturates at plus and
+    minus ``largest_code``, so that no sign is favoured; the code below that is multiplied like any
+    other.
+    """
+
+    name: str
+    bits: int
+    fraction_bits: int = 0
+
+    has_infinity = False
+    has_nan = False
+    infinity_code = None
+    nan_code = 0
+    largest_shift = 0
+    shift_bits = 0
+
+    @property
+    def significand_bits(self) -> int:
+        """Width of a significand, its sign included."""
+        return self.bits
+
+    @property
+    def sign_mask(self) -> int:
+        """The sign bit."""
+        return 1 << (self.bits - 1)
+
+    @property
+    def largest_code(self) -> int:
+        """The code of the largest value (INT8: 127)."""
+        return self.sign_mask - 1
+
+    @property
+    def smallest_exponent(self) -> int:
+        """Exponent of the least significant bit."""
+        return -self.fraction_bits
+
+    @property
+    def largest_exponent(self) -> int:
+        """Exponent of the largest value (INT8: 6, as 127 = 1.984375 * 2**6)."""
+        return self.bits - 2 - self.fraction_bits
+
+    @property
+    def largest_magnitude(self) -> int:
+        """The largest value in units of ``2**smallest_exponent``."""
+        return self.largest_code
+
+    @property
+    def lowest_magnitude(self) -> int:
+        """Magnitude of the lowest value, in the same units."""
+        return self.sign_mask
+
+
+NumberFormat = FloatFormat | IntegerFormat
+
 
 @dataclass(frozen=True)
 class ScaleFormat:
@@ -111,13 +191,20 @@ class ScaleFormat:
         return self.bits // 8
 
 
+E2M1 = FloatFormat("e2m1", 2, 1, has_infinity=False, has_nan=False)
 E4M3 = FloatFormat("e4m3", 4, 3, has_infinity=False)
 E5M2 = FloatFormat("e5m2", 5, 2, has_infinity=True)
 BF16 = FloatFormat("bf16", 8, 7, has_infinity=True)
+FP16 = FloatFormat("fp16", 5, 10, has_infinity=True)
 FP32 = FloatFormat("fp32", 8, 23, has_infinity=True)
 FLOAT_FORMATS = {fmt.name: fmt for fmt in (E4M3, E5M2, BF16, FP32)}
 
 E8M0 = ScaleFormat("e8m0", 8)
+# All that weights and activations may have, the narrow ones first.
+FORMATS: dict[str, NumberFormat] = {
+    "e2m1": E2M1, "e4m3": E4M3, "e5m2": E5M2, "fp16": FP16, "bf16": BF16,
+    "int4": IntegerFormat("int4", 4), "int8": IntegerFormat("int8", 8),
+    "mxint8": IntegerFormat("mxint8", 8, fraction_bits=6)}
 SCALE_FORMATS = {"e8m0": E8M0, "fp32": ScaleFormat("fp32", 32)}
 
 

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from spec.section import PowerOfTwo
+from spec.section import IsPowerOfTwo
 
 __all__ = ["Key", "model_keys", "toml_value"]
 
@@ -95,6 +95,12 @@ def _section_models(field: FieldInfo) -> list[type[BaseModel]]:
     return [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
 
 
+def _metadata(field: FieldInfo) -> list[Any]:
+    """What is asked of a value, or of an optional one where it is there."""
+    return [*field.metadata, *(one for part in get_args(field.annotation)
+                               for one in getattr(part, "__metadata__", ()))]
+
+
 def _plain(annotation: Any) -> Any:
     """The type within ``Annotated[type, ...]``."""
     return get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation
@@ -119,7 +125,7 @@ def model_keys(model: type[BaseModel]) -> dict[str, Key]:
             if models:
                 continue
             full = prefix + name
-            key = _key(full, properties[name], get_args(PowerOfTwo)[1] in field.metadata,
+            key = _key(full, properties[name], IsPowerOfTwo in _metadata(field),
                        field.is_required())
             if several and variant is None:
                 variant = (full, str(key.choices[0]))

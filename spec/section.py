@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-__all__ = ["PowerOfTwo", "Section"]
+__all__ = ["IsPowerOfTwo", "PowerOfTwo", "Section"]
 
 
 def _power_of_two(value: int) -> int:
@@ -13,7 +13,8 @@ def _power_of_two(value: int) -> int:
     return value
 
 
-PowerOfTwo = Annotated[int, AfterValidator(_power_of_two)]
+IsPowerOfTwo = AfterValidator(_power_of_two)
+PowerOfTwo = Annotated[int, IsPowerOfTwo]
 
 
 class Section(BaseModel):

@@ -40,8 +40,8 @@ class QuantizerParams(_TensorParams):
     """Groups of BF16 or FP32 to codes and a scale.
 
     ``sources``, ``formats``, ``rules`` and ``groups`` are what was built; commands choose among
-    them. A group is at least one atom of every source. ``ranks`` are registers more in the casts,
-    between rounding and the code.
+    them. A group is at least one atom of every source. With ``ranks`` there is one more register
+    in front of queue and comparison, and one more in the casts between rounding and the code.
     """
 
     sources: tuple[str, ...] = ("bf16",)

@@ -4,7 +4,10 @@ import hashlib
 import json
 from functools import cached_property
 
-from spec.arithmetic import ColumnParams, DecoderParams, DotArrayParams, Fp32MultiplierParams
+from spec.arithmetic import (
+    AlignedDotArrayParams, AnyDotArrayParams, ColumnParams, DecoderParams, DotArrayParams,
+    Fp32MultiplierParams,
+)
 from spec.description import resolved
 from spec.formats import next_power_of_two
 from spec.memory_units import HostPortParams
@@ -53,18 +56,16 @@ class Tile(TensorTile):
         return DecoderParams(format=self.activation_format.name, lanes=self.lanes)
 
     @property
-    def dot_array(self) -> DotArrayParams:
-        """Dot array of one column."""
-        return DotArrayParams(weights=self.weight_format.name,
-                              activations=self.activation_format.name,
-                              lanes=self.lanes, group_beats=self.group_beats,
-                              **self.pipeline.model_dump(
-                                  include={"multiply", "shift", "adder_tree"}))
+    def dot_array(self) -> AnyDotArrayParams:
+        """Dot array of one column, or of one of the groups of a beat."""
+        return self.dot_array_of(self.rows_per_strip)
 
     @property
     def column(self) -> ColumnParams:
         """One column: all that an activation vector has of its own."""
         return ColumnParams(dot_array=self.dot_array, scale_format=self.scale_format.name,
+                            groups_per_beat=self.groups_per_beat,
+                            sums_per_group=max(1, self.group // self.sum_elements),
                             fp32=self.fp32_adder.fp32,
                             rows=(self.rows_per_block if self.transposed_gemv
                                   else self.rows_per_strip))
@@ -73,19 +74,22 @@ class Tile(TensorTile):
     def activation_buffer(self) -> ActivationBufferParams:
         """Buffer of the activation codes."""
         return ActivationBufferParams(atom_bits=self.atom_bits, columns=self.columns,
-                                      depth=max(2, self.k_atoms(self.k_max)))
+                                      depth=max(2, self.k_atoms(self.k_max)),
+                                      atoms_per_beat=self.activation_atoms_per_beat)
 
     @property
     def activation_scale_buffer(self) -> ScaleBufferParams:
         """Buffer of one column's activation scales."""
         return ScaleBufferParams(atom_bits=self.atom_bits, scale_format=self.scale_format.name,
-                                 scales=self.groups(self.k_max))
+                                 scales=self.stored_groups(self.k_max),
+                                 scales_per_read=self.groups_per_beat)
 
     @property
     def weight_scale_buffer(self) -> ScaleBufferParams:
         """Buffer of one block's weight scales."""
         return ScaleBufferParams(atom_bits=self.atom_bits, scale_format=self.scale_format.name,
-                                 scales=self.groups(self.k_max) * self.scale_rows)
+                                 scales=self.stored_groups(self.k_max) * self.scale_rows,
+                                 scales_per_read=self.groups_per_beat)
 
     @property
     def pipeline_cycles(self) -> int:
@@ -122,11 +126,12 @@ class Tile(TensorTile):
         return CommandCheckerParams(
             memory=self.axi4, memory_atoms=self.memory_bytes // self.atom_bytes,
             columns=self.columns, k_max=self.k_max, rows_max=ROWS_MAX,
-            lanes=self.lanes, group=self.group, rows_per_strip=self.rows_per_strip,
+            lanes=self.lanes, group=self.lanes * self.group_beats,
+            rows_per_strip=self.rows_per_strip,
             rows_per_block=self.rows_per_block, scale_rows=self.scale_rows,
-            scales_per_atom=self.atom_bits // self.scale_format.bits,
+            scales_per_atom=self.weight_scale_buffer.reads_per_atom,
             rows_per_result_atom=self.result_packer.rows_per_atom,
-            transposed=self.transposed_gemv)
+            transposed=self.transposed_gemv, activation_atoms=self.activation_atoms_per_beat)
 
     @property
     def sequencer(self) -> SequencerParams:
@@ -135,7 +140,9 @@ class Tile(TensorTile):
             checker=self.command_checker, activation_buffer=self.activation_buffer,
             weight_scale_buffer=self.weight_scale_buffer,
             activation_scale_buffer=self.activation_scale_buffer,
-            result_rows=self.result_packer.depth, row_distance=self.fp32_adder.LATENCY)
+            result_rows=self.result_packer.depth, row_distance=self.row_distance,
+            span_beats=self.span // self.lanes,
+            sum_beats=max(1, self.sum_elements // self.lanes))
 
     @property
     def register_file(self) -> RegisterFileParams:
@@ -149,8 +156,7 @@ class Tile(TensorTile):
         """Every unit of the tile that stands alone, by name (``a`` of the unit ``b``: ``a.b``)."""
         return {
             "decoder": self.weight_decoder,
-            "dot_array": self.dot_array,
-            "fp32_rounder": self.column.fp32_rounder,
+            **self._summing_units,
             "fp32_multiplier": Fp32MultiplierParams(fp32=self.fp32_adder.fp32),
             "fp32_adder": self.fp32_adder,
             "scale_combiner": self.column.scale_combiner,
@@ -159,6 +165,7 @@ class Tile(TensorTile):
             "column": self.column,
             "activation_buffer": self.activation_buffer,
             "scale_buffer": self.weight_scale_buffer,
+            "fifo": self.result_packer.queue,
             "result_packer": self.result_packer,
             **self.tensor_units,
             **(self._native_units if self.native else self._axi4_units),
@@ -166,6 +173,14 @@ class Tile(TensorTile):
             "sequencer": self.sequencer,
             "register_file": self.register_file,
         }
+
+    @property
+    def _summing_units(self) -> dict[str, UnitParams]:
+        """The units that make FP32 sums of products."""
+        if isinstance(self.dot_array, DotArrayParams):
+            return {"dot_array": self.dot_array, "fp32_rounder": self.column.fp32_rounder}
+        aligned = isinstance(self.dot_array, AlignedDotArrayParams)
+        return {"aligned_dot_array" if aligned else "fp32_dot_array": self.dot_array}
 
     @property
     def _axi4_units(self) -> dict[str, UnitParams]:

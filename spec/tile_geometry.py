@@ -2,9 +2,14 @@
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from spec.arithmetic import Fp32AdderParams
+from spec.arithmetic import (
+    AlignedDotArrayParams, AnyDotArrayParams, DotArrayParams, Fp32AdderParams, Fp32DotArrayParams,
+)
 from spec.description import Axi4Memory, Description, NativeMemory, Pipeline, resolved
-from spec.formats import FLOAT_FORMATS, SCALE_FORMATS, FloatFormat, ScaleFormat, next_power_of_two
+from spec.formats import (
+    FLOAT_FORMATS, FORMATS, SCALE_FORMATS, FloatFormat, NumberFormat, ScaleFormat,
+    next_power_of_two,
+)
 from spec.grade import Grade
 from spec.memory_units import MemoryControllerParams
 from spec.units import Axi4Params
@@ -92,14 +97,14 @@ class TileGeometry(BaseModel):
     # Formats
 
     @property
-    def weight_format(self) -> FloatFormat:
+    def weight_format(self) -> NumberFormat:
         """Format of the weights."""
-        return FLOAT_FORMATS[self.description.compute.weights]
+        return FORMATS[self.description.compute.weights]
 
     @property
-    def activation_format(self) -> FloatFormat:
+    def activation_format(self) -> NumberFormat:
         """Format of the activations."""
-        return FLOAT_FORMATS[self.description.compute.activations]
+        return FORMATS[self.description.compute.activations]
 
     @property
     def result_format(self) -> FloatFormat:
@@ -143,9 +148,36 @@ class TileGeometry(BaseModel):
         return self.description.scaling.group
 
     @property
+    def groups_per_beat(self) -> int:
+        """Groups that one atom of weights holds, 1 where a group is no shorter than an atom."""
+        return max(1, self.lanes // self.group)
+
+    @property
     def group_beats(self) -> int:
-        """Atoms of one full group."""
-        return self.group // self.lanes
+        """Atoms of one full group; 1 where an atom holds several."""
+        return max(1, self.group // self.lanes)
+
+    @property
+    def interleaved(self) -> bool:
+        """Whether rows take turns atom by atom: sums that are not exact take a few cycles for each
+        beat of a row."""
+        return self.description.compute.accumulation != "exact"
+
+    @property
+    def span(self) -> int:
+        """Elements of a row that stand together in a strip: of a group, or of the groups of an
+        atom; of one atom, where rows take turns atom by atom."""
+        return self.lanes if self.interleaved else self.group_beats * self.lanes
+
+    @property
+    def sum_elements(self) -> int:
+        """Elements of one sum of the dot array: a group, or what is promoted together."""
+        return self.description.compute.promotion_interval or self.group
+
+    @property
+    def activation_atoms_per_beat(self) -> int:
+        """Atoms of the activations that one atom of weights is multiplied by."""
+        return self.activation_format.bits // self.weight_format.bits
 
     @property
     def k_max(self) -> int:
@@ -163,14 +195,35 @@ class TileGeometry(BaseModel):
         assert self.pipeline.fp32 is not None
         return Fp32AdderParams(fp32=self.pipeline.fp32)
 
+    def dot_array_of(self, rows: int) -> AnyDotArrayParams:
+        """The dot array of one column, or of one of the groups of a beat; where rows are
+        interleaved, of ``rows``."""
+        compute = self.description.compute
+        values = {"weights": compute.weights, "activations": compute.activations,
+                  "lanes": min(self.lanes, self.group),
+                  "group_beats": max(1, self.sum_elements // self.lanes),
+                  **self.pipeline.model_dump(include={"multiply", "shift", "adder_tree"})}
+        if compute.accumulation_bits is not None:
+            return AlignedDotArrayParams(**values, bits=compute.accumulation_bits, rows=rows)
+        if self.interleaved:
+            return Fp32DotArrayParams(**values, rows=rows, fp32=self.fp32_adder.fp32)
+        return DotArrayParams(**values)
+
+    @property
+    def row_distance(self) -> int:
+        """Least cycles between two spans of one row: the latency of what adds them."""
+        dot = self.dot_array_of(rows=1)
+        loop = dot.loop_cycles if isinstance(dot, AlignedDotArrayParams) else 1
+        return max(loop, self.fp32_adder.LATENCY)
+
     @property
     def rows_per_strip(self) -> int:
-        """Rows that are interleaved group by group, a power of two.
+        """Rows that are interleaved span by span, a power of two.
 
-        Two groups of the strip's last row are ``rows_per_strip`` beats apart when the second is a
+        Two spans of the strip's last row are ``rows_per_strip`` beats apart when the second is a
         tail of one atom; that distance must cover the latency of the accumulation.
         """
-        return next_power_of_two(self.fp32_adder.LATENCY)
+        return next_power_of_two(self.row_distance)
 
     @property
     def rows_per_block(self) -> int:
@@ -185,12 +238,20 @@ class TileGeometry(BaseModel):
     # Layouts in memory, in atoms
 
     def k_atoms(self, k: int) -> int:
-        """Atoms of one row of weights, or of one activation vector, of ``k`` elements."""
+        """Atoms of one row of weights of ``k`` elements."""
         return -(-k // self.lanes)
+
+    def activation_atoms(self, k: int) -> int:
+        """Atoms of one activation vector of ``k`` elements: whole beats."""
+        return self.k_atoms(k) * self.activation_atoms_per_beat
 
     def groups(self, k: int) -> int:
         """Groups of a row of ``k`` elements; the last may be shorter."""
         return -(-k // self.group)
+
+    def stored_groups(self, k: int) -> int:
+        """Groups whose scales are stored for a row of ``k`` elements: those of whole beats."""
+        return -(-k // max(self.group, self.lanes)) * self.groups_per_beat
 
     def padded_rows(self, rows: int) -> int:
         """Rows as stored: whole strips."""
@@ -202,11 +263,12 @@ class TileGeometry(BaseModel):
 
     def activation_scale_atoms(self, k: int) -> int:
         """Atoms of the scales of one activation vector."""
-        return -(-self.groups(k) * self.scale_format.bits // self.atom_bits)
+        return -(-self.stored_groups(k) * self.scale_format.bits // self.atom_bits)
 
     def weight_scale_atoms(self, k: int) -> int:
         """Atoms of the weight scales in front of one block."""
-        return -(-self.groups(k) * self.scale_rows * self.scale_format.bits // self.atom_bits)
+        bits = self.stored_groups(k) * self.scale_rows * self.scale_format.bits
+        return -(-bits // self.atom_bits)
 
     def weight_stream_atoms(self, rows: int, k: int) -> int:
         """Atoms of a whole weight stream: scales and codes, in the order in which they are read."""

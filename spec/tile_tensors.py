@@ -21,7 +21,7 @@ class TensorTile(TileGeometry):
         """Whether GEMV can multiply by transposed weights: their scales are those of square blocks,
         each as large as one of the transposer, whose rows are far enough apart to be added."""
         transpose, scaling = self.description.transpose, self.description.scaling
-        return (transpose is not None
+        return (transpose is not None and not self.interleaved
                 and scaling.weight_rows == scaling.group == transpose.block
                 and self.group_beats >= self.fp32_adder.LATENCY)
 

@@ -44,7 +44,7 @@ class UartParams(UnitParams):
 class BlockRamParams(UnitParams):
     """A memory of ``atoms`` atoms with two requesters."""
 
-    LATENCY: ClassVar[int] = 2
+    LATENCY: ClassVar[int] = 5
     atom_bits: int = Field(ge=64, le=512)
     atoms: int = Field(ge=2, le=1 << 24)
 

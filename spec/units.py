@@ -10,11 +10,20 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from spec.formats import FLOAT_FORMATS, SCALE_FORMATS, FloatFormat, ScaleFormat, next_power_of_two
+from spec.formats import (
+    FLOAT_FORMATS,
+    FORMATS,
+    FP32,
+    SCALE_FORMATS,
+    FloatFormat,
+    ScaleFormat,
+    next_power_of_two,
+)
 
 __all__ = [
-    "ActivationBufferParams", "Axi4Params", "CommandCheckerParams", "RegisterFileParams",
-    "ResultPackerParams", "ScaleBufferParams", "SequencerParams", "SkidBufferParams", "UnitParams",
+    "ActivationBufferParams", "Axi4Params", "CommandCheckerParams", "FifoParams",
+    "RegisterFileParams", "ResultPackerParams", "ScaleBufferParams", "SequencerParams",
+    "SkidBufferParams", "UnitParams",
 ]
 
 
@@ -27,7 +36,9 @@ class UnitParams(BaseModel):
     @classmethod
     def _known_format(cls, value: Any, info: Any) -> Any:
         known: tuple[str, ...] = ()
-        if info.field_name in ("weights", "activations", "format", "result"):
+        if info.field_name in ("weights", "activations", "format"):
+            known = tuple(FORMATS)
+        elif info.field_name == "result":
             known = tuple(FLOAT_FORMATS)
         elif info.field_name == "scale_format":
             known = tuple(SCALE_FORMATS)
@@ -38,26 +49,40 @@ class UnitParams(BaseModel):
 
 
 class ActivationBufferParams(UnitParams):
-    """``columns`` activation vectors of up to ``depth`` atoms."""
+    """``columns`` activation vectors of up to ``depth`` beats of ``atoms_per_beat`` atoms (a power
+    of two)."""
 
     LATENCY: ClassVar[int] = 1
     atom_bits: int = Field(ge=8, le=512)
     columns: int = Field(ge=1, le=8)
     depth: int = Field(ge=2, le=65536)
+    atoms_per_beat: int = Field(1, ge=1, le=8)
 
     @property
     def address_bits(self) -> int:
-        """Width of an atom's number."""
+        """Width of a beat's number."""
         return (self.depth - 1).bit_length()
+
+    @property
+    def part_bits(self) -> int:
+        """Width of an atom's place within its beat."""
+        return (self.atoms_per_beat - 1).bit_length()
+
+    @property
+    def beat_bits(self) -> int:
+        """Width of one column's beat."""
+        return self.atom_bits * self.atoms_per_beat
 
 
 class ScaleBufferParams(UnitParams):
-    """Up to ``scales`` scales, written an atom at a time, read one at a time."""
+    """Up to ``scales`` scales, written an atom at a time, read ``scales_per_read`` at a time (a
+    power of two, no more than an atom holds)."""
 
     LATENCY: ClassVar[int] = 2
     atom_bits: int = Field(ge=8, le=512)
     scale_format: str
     scales: int = Field(ge=1, le=65536)
+    scales_per_read: int = Field(1, ge=1, le=32)
 
     @property
     def format(self) -> ScaleFormat:
@@ -80,9 +105,27 @@ class ScaleBufferParams(UnitParams):
         return (self.depth - 1).bit_length()
 
     @property
+    def read_bits(self) -> int:
+        """Width of the scales that are read together."""
+        return self.format.bits * self.scales_per_read
+
+    @property
+    def reads_per_atom(self) -> int:
+        """Reads that one atom serves."""
+        return self.scales_per_atom // self.scales_per_read
+
+    @property
     def index_bits(self) -> int:
-        """Width of a scale's number: the atom's above the position within it."""
-        return self.address_bits + (self.scales_per_atom - 1).bit_length()
+        """Width of a read's number: the atom's above the position within it."""
+        return self.address_bits + (self.reads_per_atom - 1).bit_length()
+
+
+class FifoParams(UnitParams):
+    """``depth`` places of ``bits`` bits."""
+
+    LATENCY: ClassVar[int] = 2
+    bits: int = Field(ge=1, le=2048)
+    depth: int = Field(ge=2, le=2048)
 
 
 class ResultPackerParams(UnitParams):
@@ -108,6 +151,11 @@ class ResultPackerParams(UnitParams):
     def rows_per_atom(self) -> int:
         """Result rows in one atom."""
         return self.atom_bits // (self.pitch * self.result_format.bits)
+
+    @property
+    def queue(self) -> FifoParams:
+        """Queue of the rows that are done."""
+        return FifoParams(bits=FP32.bits * self.columns, depth=self.depth)
 
 
 class SkidBufferParams(UnitParams):
@@ -147,8 +195,13 @@ class Axi4Params(UnitParams):
 
     @property
     def write_queue_atoms(self) -> int:
-        """Atoms that the writer holds: one burst under way, one that gathers, two in registers."""
-        return 2 * self.burst_atoms + 2
+        """Atoms that the writer holds: one burst under way, one that gathers, one in a register."""
+        return 2 * self.burst_atoms + 1
+
+    @property
+    def write_queue(self) -> FifoParams:
+        """Queue of the atoms to write."""
+        return FifoParams(bits=self.atom_bits, depth=self.write_queue_atoms)
 
     @property
     def skid_buffer(self) -> SkidBufferParams:
@@ -160,7 +213,10 @@ class CommandCheckerParams(UnitParams):
     """Everything that decides whether a command may start.
 
     ``memory_atoms`` are the atoms that a command may use, the lowest of the memory. ``transposed``
-    says whether GEMV can multiply by transposed weights.
+    says whether GEMV can multiply by transposed weights. ``lanes`` weights make an atom, and their
+    activations ``activation_atoms``. ``group`` are the elements of a row that stand together, and
+    their scales, of which ``scales_per_atom`` fit an atom, count as one: a scale group, or the
+    groups of one beat.
     """
 
     memory: Axi4Params
@@ -176,6 +232,7 @@ class CommandCheckerParams(UnitParams):
     scales_per_atom: int
     rows_per_result_atom: int
     transposed: bool = False
+    activation_atoms: int = 1
 
     @property
     def k_bits(self) -> int:
@@ -184,8 +241,8 @@ class CommandCheckerParams(UnitParams):
 
     @property
     def k_atoms_bits(self) -> int:
-        """Width of the atoms of one row."""
-        return (-(-self.k_max // self.lanes)).bit_length()
+        """Width of the atoms of one row of weights or one vector of activations."""
+        return (-(-self.k_max // self.lanes) * self.activation_atoms).bit_length()
 
     @property
     def groups_max(self) -> int:
@@ -215,13 +272,15 @@ class CommandCheckerParams(UnitParams):
     @property
     def size_cycles(self) -> int:
         """Most cycles that the sizes of a command take, one per bit of the smaller factor."""
-        return max(self.k_atoms_bits, self.scale_atoms_bits)
+        return max((-(-self.k_max // self.lanes)).bit_length(), self.scale_atoms_bits)
 
 
 class SequencerParams(UnitParams):
     """Command execution: what the checker knows, the buffers, and the room for results.
 
-    ``row_distance`` are the least cycles between two groups of one row: the latency of their sum.
+    Rows take turns after ``span_beats`` beats: those of a group, or fewer. ``row_distance`` are the
+    least cycles between two such turns of one row: the latency of their sum. A sum of the dot array
+    is over ``sum_beats`` beats at most, a whole number of spans.
     """
 
     checker: CommandCheckerParams
@@ -229,7 +288,14 @@ class SequencerParams(UnitParams):
     weight_scale_buffer: ScaleBufferParams
     activation_scale_buffer: ScaleBufferParams
     result_rows: int = Field(ge=2, le=1024)
-    row_distance: int = Field(ge=1, le=6)
+    row_distance: int = Field(ge=1, le=16)
+    span_beats: int = Field(ge=1, le=1024)
+    sum_beats: int = Field(ge=1, le=1024)
+
+    @property
+    def spans_max(self) -> int:
+        """Most spans of one row."""
+        return -(-self.checker.k_max // (self.checker.lanes * self.span_beats))
 
     @property
     def group_beats(self) -> int:

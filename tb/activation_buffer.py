@@ -21,35 +21,39 @@ class _Traffic:
         self.held = {}
         self.written = None
 
-    def write(self, column, address):
-        """Write a random atom in the coming cycle."""
+    def write(self, column, address, part=0):
+        """Write a random atom of a beat in the coming cycle."""
         params = self.params
         atom = self.bench.rng.getrandbits(params.atom_bits)
-        self.writes.send(fields((atom, params.atom_bits), (address, params.address_bits),
+        self.writes.send(fields((atom, params.atom_bits), (part, params.part_bits),
+                                (address, params.address_bits),
                                 (column, max(1, (params.columns - 1).bit_length()))))
-        self.written = (address, column, atom)
+        self.written = (address, column, part, atom)
 
     def read(self, address):
         """Read in the coming cycle; every column must have been written before."""
         self.reads.send(address)
-        self.board.expect(word((self.held[address, column]
-                                for column in range(self.params.columns)), self.params.atom_bits),
+        self.board.expect(word((self.held[address, column, part]
+                                for column in range(self.params.columns)
+                                for part in range(self.params.atoms_per_beat)),
+                               self.params.atom_bits),
                           f"address {address}")
 
     async def step(self):
         """Go through the cycle."""
         await self.bench.step()
         if self.written:
-            address, column, atom = self.written
-            self.held[address, column] = atom
+            address, column, part, atom = self.written
+            self.held[address, column, part] = atom
             self.written = None
 
     async def fill(self, addresses):
         """Write the addresses, in all columns."""
         for address in addresses:
             for column in range(self.params.columns):
-                self.write(column, address)
-                await self.step()
+                for part in range(self.params.atoms_per_beat):
+                    self.write(column, address, part)
+                    await self.step()
 
     async def end(self):
         """Check that everything came, and when."""
@@ -70,7 +74,8 @@ async def latency(dut):
     for address in range(depth):
         traffic.read(address)
         if address:
-            traffic.write(traffic.bench.rng.randrange(columns), address - 1)
+            traffic.write(traffic.bench.rng.randrange(columns), address - 1,
+                          traffic.bench.rng.randrange(traffic.params.atoms_per_beat))
         await traffic.step()
     for address in reversed(range(depth)):
         traffic.read(address)
@@ -91,7 +96,8 @@ async def random_traffic(dut):
     for _ in range(1500):
         busy = rng.choice(addresses)
         if rng.random() < 0.6:
-            traffic.write(rng.randrange(params.columns), busy)
+            traffic.write(rng.randrange(params.columns), busy,
+                          rng.randrange(params.atoms_per_beat))
         # A read in the cycle of a write to its address is not specified.
         free = [address for address in addresses if address != busy]
         if free and rng.random() < 0.6:

@@ -55,7 +55,7 @@ class _Reading:
         self.requests = Watch(self.bench, "m_axi_ar", ADDRESS_FIELDS, took=self._asked)
         self.answers = Watch(self.bench, "m_axi_r", ("data", "resp", "last"), took=self._answered)
         self.outstanding = self.most = 0
-        self.given_up = 0
+        self.sent = self.given_up = 0
 
     def _atom(self, atom):
         """Once one of the atoms expected was given up, so are all, with any data."""
@@ -83,6 +83,7 @@ class _Reading:
     def send(self, index, atoms, errors=0.0):
         """Read a region; a share of its atoms is answered with an error."""
         params, rng = self.params, self.bench.rng
+        self.sent = self.bench.cycle
         self.source.send(pack_region(index, atoms, params))
         size = params.atom_bits // 8
         for atom in range(index, index + atoms):
@@ -105,15 +106,22 @@ class _Reading:
             self.bench.moved = -1
             await self.bench.step()
 
-    async def gives_up(self, moved):
-        """Expect that everything expected is given up, ``timeout_cycles`` cycles after the memory
-        last moved; its bursts that were not asked for must never be."""
+    async def gives_up(self):
+        """Expect that everything expected is given up, ``timeout_cycles`` cycles after the last
+        region was sent or the memory moved; its bursts that were not asked for must never be."""
         limit = self.params.timeout_cycles
+
+        def moved():
+            offers = self.requests.offers[-1:]
+            taken = [cycle for watch in (self.requests, self.answers)
+                     for cycle, _ in watch.taken[-1:]]
+            return max([self.sent, *offers, *taken])
+
         count = len(self.atoms.expected)
         while not self.given_up:
             await self.steps(1)
-            assert self.bench.cycle <= moved + limit + 8, "not given up in time"
-        assert self.bench.cycle > moved + limit, "given up too early"
+            assert self.bench.cycle <= moved() + limit + 8, "not given up in time"
+        assert self.bench.cycle > moved() + limit, "given up too early"
         while self.atoms.expected:
             await self.steps(1)
         assert self.given_up >= count - 2
@@ -172,8 +180,10 @@ async def most_outstanding(dut):
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def one_atom_per_cycle(dut):
-    """From a memory that always answers: an atom per cycle over bursts and regions. With a single
-    burst under way, its end lets the next one start, two cycles later at a region's border."""
+    """From a memory that always answers: an atom per cycle over bursts and regions, where the
+    bursts under way cover the way to the memory and back, and four in five cycles where they do
+    not. With a single burst under way, its end lets the next one start, two cycles later at a
+    region's border."""
     reading = _Reading(dut)
     params = reading.params
     start, count = 3, 0
@@ -184,7 +194,9 @@ async def one_atom_per_cycle(dut):
     await reading.end(at_least=count)
     came = reading.sink.came
     if params.outstanding_bursts > 1:
-        assert came == list(range(came[0], came[0] + count))
+        if (params.outstanding_bursts - 1) * params.burst_atoms >= 8:
+            assert came == list(range(came[0], came[0] + count))
+        assert came[-1] - came[0] < 5 * count // 4
         return
     ends = [cycle for cycle, _ in reading.answers.taken]
     asked = [cycle for cycle, _ in reading.requests.taken]
@@ -216,14 +228,10 @@ async def timeouts(dut, channel):
             await reading.steps(1)
         paused.pause = True
         await reading.steps(10)
-        moved = max((cycle for watch in (reading.requests, reading.answers)
-                     for cycle, _ in watch.taken[-1:]), default=0)
-        if channel == "ar":
-            moved = max(moved, reading.requests.offers[-1])
-        await reading.gives_up(moved)
+        await reading.gives_up()
         count = reading.send(first + 3, 2 * params.burst_atoms)
         if late:
-            await reading.gives_up(bench.cycle)
+            await reading.gives_up()
             count = reading.send(first + 3, 2 * params.burst_atoms)
         await reading.steps(params.timeout_cycles // 2)
         assert len(reading.atoms.expected) == count, "an answer while the memory gave none"

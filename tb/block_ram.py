@@ -146,9 +146,9 @@ async def host_first(dut):
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")
 async def registered(dut):
-    """Answers leave from flops, whatever the streams do."""
+    """Everything leaves from flops, whatever the streams do."""
     inputs = [f"{who}_{name}" for who in WHO for name in (
         "read__payload", "read__valid", "write__payload", "write__valid", "data__ready")]
     outputs = [f"{who}_{name}" for who in WHO for name in (
-        "data__payload", "data__valid", "written__valid")]
+        "data__payload", "data__valid", "written__valid", "read__ready", "write__ready")]
     await check_registered(dut, inputs, outputs)

@@ -3,7 +3,7 @@
 import cocotb
 import numpy as np
 
-from golden.decoder import decoder
+from golden.decoder import code_dtype, decoder
 from spec.arithmetic import DecoderParams
 from tb.bench import params_from_environment, run_flow, word
 from tb.packing import decoded_words
@@ -12,10 +12,13 @@ __all__ = ["every_code", "latency"]
 
 
 def _items(params):
-    # Lane l of beat b holds code (b + 37 l) mod 256.
-    codes = (np.arange(256)[:, None] + 37 * np.arange(params.lanes)[None, :]).astype(np.uint8)
-    expected = decoded_words(decoder(codes, params), params.float_format)
-    return [(word(row, 8), value, f"codes {row.tolist()}")
+    # Lane l of beat b holds code b + 37 l, modulo their number.
+    fmt = params.number_format
+    count = 1 << fmt.bits
+    codes = np.arange(count)[:, None] + 37 * np.arange(params.lanes)[None, :]
+    codes = (codes % count).astype(code_dtype(fmt))
+    expected = decoded_words(decoder(codes, params), fmt)
+    return [(word(row, fmt.bits), value, f"codes {row.tolist()}")
             for row, value in zip(codes, expected, strict=True)]
 
 

@@ -4,15 +4,17 @@ import cocotb
 import numpy as np
 
 from golden.dot_array import dot_array
-from spec.arithmetic import DotArrayParams
+from spec.arithmetic import ColumnParams, DotArrayParams, ProductsParams
+from spec.formats import IntegerFormat
 from tb.bench import bench_seed, params_from_environment, run_flow
-from tb.operands import cancelling_group, random_codes
+from tb.operands import cancelling_group, negated, random_codes
 from tb.packing import decoded_bits, fields, pack_decoded
 
 __all__ = ["extremes", "latency", "pack_group", "random_groups"]
 
 
-def pack_group(weights: np.ndarray, activations: np.ndarray, params: DotArrayParams) -> list[int]:
+def pack_group(weights: np.ndarray, activations: np.ndarray,
+               params: ProductsParams | ColumnParams) -> list[int]:
     """The payloads of one group's beats, padded with zero codes to whole beats."""
     beats = -(-len(weights) // params.lanes)
     padding = (0, beats * params.lanes - len(weights))
@@ -76,14 +78,18 @@ async def extremes(dut):
     params = params_from_environment(DotArrayParams)
     longest = params.lanes * params.group_beats
     largest = [fmt.largest_code for fmt in (params.weight_format, params.activation_format)]
-    sign = params.weight_format.sign_mask
+    negative = negated(largest[0], params.weight_format)
     groups = []
-    for flip in (0, sign):
-        groups.append((np.full(longest, largest[0] | flip, np.uint8),
-                       np.full(longest, largest[1], np.uint8)))
+    for code in (largest[0], negative):
+        groups.append((np.full(longest, code, np.uint8), np.full(longest, largest[1], np.uint8)))
+    # Of integers, the lowest value has the largest magnitude.
+    lowest = [fmt.sign_mask if isinstance(fmt, IntegerFormat) else negated(fmt.largest_code, fmt)
+              for fmt in (params.weight_format, params.activation_format)]
+    groups.append(tuple(np.full(longest, code, np.uint8) for code in lowest))
+    groups.append((np.full(longest, lowest[0], np.uint8), np.full(longest, largest[1], np.uint8)))
     for lane in range(longest):
         groups.append(cancelling_group(params.weights, params.activations, longest, lane))
-        for fill in (1, largest[0] | sign):
+        for fill in (1, negative):
             weights = np.zeros(longest, np.uint8)
             weights[lane] = fill
             groups.append((weights, np.full(longest, largest[1], np.uint8)))

@@ -295,9 +295,9 @@ async def latency(dut):
     def between(earlier, later):
         return {after - before for before, after in zip(earlier, later, strict=True)}
 
-    assert between(host.ar.taken, memory.read.came) == {3}
+    assert between(host.ar.taken, memory.read.came) == {4}
     assert between(memory.data.taken, host.r.came) == {1 if host.params.ecc == "none" else 2}
-    assert between(host.w.taken, memory.write.came) == {3}
+    assert between(host.w.taken, memory.write.came) == {4}
     assert between(memory.written.taken, host.b.came) == {2}
 
 

@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from spec.formats import FLOAT_FORMATS, FloatFormat
+from golden.decoder import code_dtype
+from spec.formats import FORMATS, IntegerFormat, NumberFormat
 from tb.bench import bench_seed
 
-__all__ = ["FP32_EDGES", "cancelling_group", "fp32_pair_items", "fp32_pairs", "random_codes",
-           "scale_codes"]
+__all__ = ["FP32_EDGES", "cancelling_group", "fp32_pair_items", "fp32_pairs", "negated",
+           "random_codes", "scale_codes"]
 
 # Zeros, subnormals, the borders of the normal numbers, rounding ties, infinities, NaN payloads.
 FP32_EDGES = np.array([
@@ -35,14 +36,21 @@ def fp32_pairs(rng: np.random.Generator, count: int) -> np.ndarray:
     return np.concatenate([edges, bits, near, short])
 
 
-def random_codes(rng: np.random.Generator, fmt: FloatFormat, shape: tuple[int, ...],
+def random_codes(rng: np.random.Generator, fmt: NumberFormat, shape: tuple[int, ...],
                  special: float = 0.0) -> np.ndarray:
     """Random codes; a share ``special`` of all arrays' last axes may hold NaN and infinity."""
-    codes = rng.integers(0, 256, shape, dtype=np.uint8)
+    codes = rng.integers(0, 1 << fmt.bits, shape, dtype=code_dtype(fmt))
     clean = (codes & (fmt.sign_mask - 1)) > fmt.largest_code
     keep = rng.random((*shape[:-1], 1)) < special
     codes[clean & ~keep] = 0
     return codes
+
+
+def negated(code: int, fmt: NumberFormat) -> int:
+    """The code of the negative value."""
+    if isinstance(fmt, IntegerFormat):
+        return -code & ((1 << fmt.bits) - 1)
+    return code ^ fmt.sign_mask
 
 
 def cancelling_group(name_a: str, name_b: str, length: int, lane: int) -> tuple[np.ndarray,
@@ -51,12 +59,12 @@ def cancelling_group(name_a: str, name_b: str, length: int, lane: int) -> tuple[
 
     A sum that loses one bit anywhere gives zero here.
     """
-    a, b = FLOAT_FORMATS[name_a], FLOAT_FORMATS[name_b]
-    left, right = np.zeros(length, np.uint8), np.zeros(length, np.uint8)
+    a, b = FORMATS[name_a], FORMATS[name_b]
+    left, right = np.zeros(length, code_dtype(a)), np.zeros(length, code_dtype(b))
     others = [place for place in range(length) if place != lane][:2]
     left[lane], right[lane] = 1, 1
     if len(others) == 2:
-        left[others] = a.largest_code, a.largest_code | a.sign_mask
+        left[others] = a.largest_code, negated(a.largest_code, a)
         right[others] = b.largest_code
     return left, right
 

@@ -10,7 +10,7 @@ from fractions import Fraction
 from math import inf, isinf, isnan, nan
 
 from spec.description import Scaling
-from spec.formats import FP32, FloatFormat
+from spec.formats import FP32, IntegerFormat, NumberFormat
 
 __all__ = [
     "Value", "add_fp32", "combine_scales", "dot", "gemv_element", "group_quantized",
@@ -20,15 +20,18 @@ __all__ = [
 Value = Fraction | float
 
 
-def value_of(code: int, fmt: FloatFormat) -> Value:
+def value_of(code: int, fmt: NumberFormat) -> Value:
     """The value of a code of ``fmt``."""
+    if isinstance(fmt, IntegerFormat):
+        whole = code - (1 << fmt.bits) if code >> (fmt.bits - 1) else code
+        return Fraction(whole, 1 << fmt.fraction_bits)
     negative = bool(code & fmt.sign_mask)
     exponent = (code & fmt.exponent_mask) >> fmt.mantissa_bits
     mantissa = code & fmt.mantissa_mask
     if exponent == (1 << fmt.exponent_bits) - 1:
         if fmt.has_infinity:
             return nan if mantissa else (-inf if negative else inf)
-        if mantissa == fmt.mantissa_mask:
+        if fmt.has_nan and mantissa == fmt.mantissa_mask:
             return nan
     if exponent == 0:
         magnitude = mantissa * Fraction(2) ** (1 - fmt.bias - fmt.mantissa_bits)
@@ -43,7 +46,7 @@ def _floor_log2(value: Fraction) -> int:
     return guess if Fraction(2) ** guess <= value else guess - 1
 
 
-def round_to_format(value: Value, fmt: FloatFormat, negative_zero: bool = False,
+def round_to_format(value: Value, fmt: NumberFormat, negative_zero: bool = False,
                     saturate: bool = False) -> int:
     """Round once, to nearest, ties to even. ``negative_zero`` is the sign of an exact zero.
 
@@ -51,6 +54,13 @@ def round_to_format(value: Value, fmt: FloatFormat, negative_zero: bool = False,
     """
     if isinstance(value, float) and isnan(value):
         return fmt.nan_code
+    if isinstance(fmt, IntegerFormat):
+        if isinstance(value, float):
+            whole = fmt.largest_code if value > 0 else -fmt.largest_code
+        else:
+            whole = round(value * (1 << fmt.fraction_bits))
+            whole = min(max(whole, -fmt.largest_code), fmt.largest_code)
+        return whole % (1 << fmt.bits)
     negative = value < 0 or (value == 0 and negative_zero)
     sign = fmt.sign_mask if negative else 0
     overflow = fmt.largest_code if saturate else fmt.infinity_code
@@ -99,8 +109,8 @@ def multiply_fp32(a: int, b: int) -> int:
     return round_to_fp32(x * y, negative_zero=negative)
 
 
-def dot(weights: Sequence[int], activations: Sequence[int], weight_format: FloatFormat,
-        activation_format: FloatFormat) -> Value:
+def dot(weights: Sequence[int], activations: Sequence[int], weight_format: NumberFormat,
+        activation_format: NumberFormat) -> Value:
     """The exact sum of products of one group, or the infinity or NaN that IEEE-754 gives."""
     total: Fraction = Fraction(0)
     infinities = set()
@@ -136,22 +146,35 @@ def scale_group(p: int, combined: int | None, scale_format: str) -> int:
 
 
 def gemv_element(weights: Sequence[int], weight_scales: Sequence[int], activations: Sequence[int],
-                 activation_scales: Sequence[int], weight_format: FloatFormat,
-                 activation_format: FloatFormat, scale_format: str, group: int) -> int:
+                 activation_scales: Sequence[int], weight_format: NumberFormat,
+                 activation_format: NumberFormat, scale_format: str, group: int,
+                 groups_per_beat: int = 1) -> int:
     """The FP32 code of one result: one row of weights times one activation vector.
 
-    Scales are given per group, as codes (E8M0 or FP32).
+    Scales are given per group, as codes (E8M0 or FP32). The groups of one beat are added to each
+    other first, as a tree.
     """
-    total = 0
+    terms = []
     for index, start in enumerate(range(0, len(weights), group)):
         p = round_to_fp32(dot(weights[start:start + group], activations[start:start + group],
                               weight_format, activation_format))
         combined = combine_scales(activation_scales[index], weight_scales[index], scale_format)
-        total = add_fp32(total, scale_group(p, combined, scale_format))
+        terms.append(scale_group(p, combined, scale_format))
+    total = 0
+    for first in range(0, len(terms), groups_per_beat):
+        total = add_fp32(total, _tree_sum(terms[first:first + groups_per_beat], groups_per_beat))
     return total
 
 
-def group_quantized(codes: Sequence[int], fmt: FloatFormat,
+def _tree_sum(terms: Sequence[int], places: int) -> int:
+    """The sum of the FP32 codes in ``places`` places, a power of two; empty ones are +0."""
+    if places == 1:
+        return terms[0] if terms else 0
+    half = places // 2
+    return add_fp32(_tree_sum(terms[:half], half), _tree_sum(terms[half:], half))
+
+
+def group_quantized(codes: Sequence[int], fmt: NumberFormat,
                     scaling: Scaling) -> tuple[list[int], int]:
     """Quantize one group of FP32 codes: its codes of ``fmt``, and the code of its scale."""
     values = [value_of(code, FP32) for code in codes]
@@ -172,6 +195,8 @@ def group_quantized(codes: Sequence[int], fmt: FloatFormat,
         exponent = -127
         if amax and scaling.rule == "e8m0-floor":
             exponent = _floor_log2(amax) - _floor_log2(largest)
+        elif amax:
+            exponent = max(exponent, _floor_log2(amax / largest))
         while scaling.rule == "e8m0-ceil" and amax / Fraction(2) ** exponent > largest:
             exponent += 1
         exponent = min(max(exponent, -127), 127)

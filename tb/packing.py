@@ -9,7 +9,7 @@ import numpy as np
 
 from golden.decoder import Decoded, decoder
 from spec.arithmetic import DecoderParams
-from spec.formats import FloatFormat
+from spec.formats import IntegerFormat, NumberFormat
 from tb.bench import word
 
 __all__ = ["decoded_bits", "decoded_words", "fields", "pack_decoded", "unpack_signed"]
@@ -30,24 +30,26 @@ def unpack_signed(value: int, bits: int) -> int:
     return value - (1 << bits) if value >> (bits - 1) else value
 
 
-def decoded_bits(fmt: FloatFormat) -> int:
-    """Width of one decoded value: significand, shift, sign, nan, infinite."""
-    return fmt.significand_bits + fmt.shift_bits + 3
+def decoded_bits(fmt: NumberFormat) -> int:
+    """Width of one decoded value: significand, and of a floating-point format its shift, its sign,
+    and where it has them NaN and infinity."""
+    if isinstance(fmt, IntegerFormat):
+        return fmt.bits
+    return fmt.significand_bits + fmt.shift_bits + 1 + fmt.has_nan + fmt.has_infinity
 
 
-def decoded_words(decoded: Decoded, fmt: FloatFormat) -> list[int]:
+def decoded_words(decoded: Decoded, fmt: NumberFormat) -> list[int]:
     """One payload for each row of decoded values."""
-    shift_at = fmt.significand_bits
-    sign_at = shift_at + fmt.shift_bits
-    values = (decoded.significand.astype(np.int64)
-              | (decoded.shift.astype(np.int64) << shift_at)
-              | (decoded.sign.astype(np.int64) << sign_at)
-              | (decoded.nan.astype(np.int64) << (sign_at + 1))
-              | (decoded.infinite.astype(np.int64) << (sign_at + 2)))
+    values = decoded.significand & ((1 << fmt.significand_bits) - 1)
+    place = fmt.significand_bits
+    for field, bits in ((decoded.shift, fmt.shift_bits), (decoded.sign, 1),
+                        (decoded.nan, int(fmt.has_nan)), (decoded.infinite, 1)):
+        values = values | field.astype(np.int64) << place
+        place += bits
     return [word(row, decoded_bits(fmt)) for row in np.atleast_2d(values)]
 
 
-def pack_decoded(codes: np.ndarray, fmt: FloatFormat) -> Sequence[int]:
+def pack_decoded(codes: np.ndarray, fmt: NumberFormat) -> Sequence[int]:
     """Decode ``codes`` [beats, lanes] and pack one payload for each beat."""
     params = DecoderParams(format=fmt.name, lanes=codes.shape[-1])
     return decoded_words(decoder(codes, params), fmt)

@@ -96,7 +96,8 @@ class _Access:
         self.next_ended = self.next_uncorrectable = None
         self.before = {"ended": None, "events": 0, "popped": 0, "busy": 0, "corrected": 0,
                        "uncorrectable": None}
-        self.interrupt = 0
+        # Events are counted a cycle later than the rest takes effect.
+        self.events_before = 0
 
     # The unit's other inputs.
 
@@ -179,7 +180,8 @@ class _Access:
         for name in ("window_base", "window_limit"):
             address = model.stored[f"{name}_low"] | model.stored[f"{name}_high"] << 32
             assert int(getattr(dut, name).value) == address & mask, f"{name} is wrong"
-        self.before = self.now
+        self.before = self.now | {"events": self.events_before}
+        self.events_before = self.now["events"]
 
     # Accesses.
 

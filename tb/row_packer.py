@@ -31,12 +31,13 @@ class _Packing:
         return [(wide, narrow) for wide in wides for narrow in (0, 1)]
 
     async def configure(self, wide, narrow):
-        """Let everything leave, then change the configuration."""
+        """Let everything leave, then change the configuration, a cycle before what follows."""
         while self.beats.items or self.board.expected:
             await self.bench.step()
         self.wide = wide
         self.lanes = self.params.code_lanes >> narrow
         self.dut.wide.value, self.dut.narrow.value = wide, narrow
+        await self.bench.step()
 
     def send(self, rows, k, group):
         """Send a run of ``rows`` x ``k`` random codes in groups of ``group`` elements."""
@@ -57,15 +58,15 @@ class _Packing:
             for start in range(0, k, lanes):
                 part = codes[row, start:start + lanes].tobytes()
                 last = start + lanes >= k
-                # What stands past the count means nothing; no more does a scale before its time.
-                filling = rng.bytes(params.code_lanes - len(part))
+                # A scale before its time means nothing.
+                filling = bytes(params.code_lanes - len(part))
                 group_last = last or (start + lanes) % group == 0
                 scale = (int(words[row, start // group]) if group_last
                          else self.bench.rng.getrandbits(32))
                 run_last = (row == rows - 1 if last else self.bench.rng.getrandbits(1))
                 self.beats.send(fields(
                     (int.from_bytes(part + filling, "little"), 8 * params.code_lanes),
-                    (len(part), params.count_bits), (scale, 32), (group_last, 1), (last, 1),
+                    (scale, 32), (group_last, 1), (last, 1),
                     (run_last, 1)))
 
     async def run(self):

@@ -10,7 +10,7 @@ __all__ = ["latency", "random_traffic"]
 
 
 class _Traffic:
-    """Writes, reads, and the scales that the buffer holds, by number."""
+    """Writes, reads, and the scales that the buffer holds, by the number of their read."""
 
     def __init__(self, dut):
         self.params = params_from_environment(ScaleBufferParams)
@@ -26,14 +26,14 @@ class _Traffic:
         params = self.params
         atom = self.bench.rng.getrandbits(params.atom_bits)
         self.writes.send(fields((atom, params.atom_bits), (address, params.address_bits)))
-        first = address * params.scales_per_atom
-        scales = split_word(atom, params.format.bits, params.scales_per_atom)
-        self.coming = {first + place: scale for place, scale in enumerate(scales)}
+        first = address * params.reads_per_atom
+        reads = split_word(atom, params.read_bits, params.reads_per_atom)
+        self.coming = {first + place: scales for place, scales in enumerate(reads)}
 
     def read(self, index):
-        """Read a scale in the coming cycle."""
+        """Read in the coming cycle."""
         self.reads.send(index)
-        self.board.expect(self.held[index], f"scale {index}")
+        self.board.expect(self.held[index], f"read {index}")
 
     async def step(self):
         """Go through the cycle."""
@@ -51,20 +51,20 @@ class _Traffic:
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def latency(dut):
-    """The whole buffer is written and read back, a scale per cycle, latency as promised."""
+    """The whole buffer is written and read back, once per cycle, latency as promised."""
     traffic = _Traffic(dut)
     params = traffic.params
     await traffic.bench.start()
     for address in range(params.depth):
         traffic.write(address)
         await traffic.step()
-    scales = params.depth * params.scales_per_atom
-    assert len(traffic.held) == scales >= params.scales
-    for index in range(scales):
+    reads = params.depth * params.reads_per_atom
+    assert len(traffic.held) == reads >= params.scales // params.scales_per_read
+    for index in range(reads):
         traffic.read(index)
         await traffic.step()
     taken = traffic.reads.taken
-    assert taken == list(range(taken[0], taken[0] + scales))
+    assert taken == list(range(taken[0], taken[0] + reads))
     await traffic.end()
 
 
@@ -84,7 +84,7 @@ async def random_traffic(dut):
             traffic.write(busy)
         # A read in the cycle of a write to its atom is not specified.
         index = rng.choice(sorted(traffic.held))
-        if index // params.scales_per_atom != busy and rng.random() < 0.7:
+        if index // params.reads_per_atom != busy and rng.random() < 0.7:
             traffic.read(index)
         await traffic.step()
     assert len(traffic.reads.taken) > 300

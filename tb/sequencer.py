@@ -239,7 +239,8 @@ class _Sequencing:
         column_bits = max(1, (self.checker.columns - 1).bit_length())
         parts = []
         for name, count, bits in (
-                ("activations", sizes.source_atoms, params.activation_buffer.address_bits),
+                ("activations", sizes.source_atoms,
+                 params.activation_buffer.address_bits + params.activation_buffer.part_bits),
                 ("activation_scales", sizes.other_atoms,
                  params.activation_scale_buffer.address_bits)):
             parts.append([self._use(name, (address, bits), (column, column_bits))
@@ -261,15 +262,19 @@ class _Sequencing:
         sizes, values = self._values(Command(Opcode.GEMV, columns=columns, k=k, rows=rows))
         scale_bits = params.weight_scale_buffer
         weight_rows = checker.rows_per_block // checker.scale_rows
-        groups, tail = -(-sizes.k_atoms // params.group_beats), sizes.k_atoms % params.group_beats
+        span = params.span_beats
+        spans, tail = -(-sizes.k_atoms // span), sizes.k_atoms % span
+        of_group, of_sum = params.group_beats // span, params.sum_beats // span
         atoms = []
         for block in range(0, rows, checker.rows_per_block):
             atoms += [self._use("weight_scales", (address, scale_bits.address_bits))
                       for address in range(sizes.scale_atoms)]
             end = min(rows, block + checker.rows_per_block)
             for strip in range(block, end, checker.rows_per_strip):
-                for group in range(groups):
-                    beats = tail if tail and group == groups - 1 else params.group_beats
+                for place in range(spans):
+                    end_of_row = place == spans - 1
+                    beats = tail if tail and end_of_row else span
+                    group = place // of_group
                     for slot in range(checker.rows_per_strip):
                         scale = group * checker.scale_rows
                         if checker.scale_rows > 1:
@@ -278,13 +283,14 @@ class _Sequencing:
                             last = beat == beats - 1
                             atoms.append(self._use(
                                 "beats",
-                                (group * params.group_beats + beat,
+                                (place * span + beat,
                                  params.activation_buffer.address_bits),
                                 (scale, scale_bits.index_bits),
                                 (group, params.activation_scale_buffer.index_bits),
-                                (beat == 0, 1), (last, 1), (slot, params.slot_bits),
-                                (group == 0, 1),
-                                (last and group == groups - 1 and strip + slot < rows, 1)))
+                                (beat == 0 and place % of_sum == 0, 1),
+                                (last and (end_of_row or place % of_sum == of_sum - 1), 1),
+                                (slot, params.slot_bits), (place < of_sum, 1),
+                                (last and end_of_row and strip + slot < rows, 1)))
         assert len(atoms) == sizes.source_atoms
         self._region(values["source"], atoms, read_fault)
         self._results(values, write_fault)

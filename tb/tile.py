@@ -94,7 +94,7 @@ async def bad_commands(dut):
     # A window that begins and ends within the memory.
     await bench.open_window(scales, weights)
     assert await bench.command(**load) == ErrorCode.WINDOW
-    assert await bench.command(**load | dict(source=weights - atom * tile.k_atoms(k))) == (
+    assert await bench.command(**load | dict(source=weights - atom * tile.activation_atoms(k))) == (
         ErrorCode.NONE)
     await bench.compare()
 

@@ -110,7 +110,7 @@ class TileBench:
         if checker and opcode in checker.opcodes:
             sizes = tensor_sizes(Command(opcode=opcode, k=k, rows=rows, **fields), checker)
             return sum(astuple(sizes)[4:])
-        return {Opcode.LOAD: tile.k_atoms(k) + tile.activation_scale_atoms(k),
+        return {Opcode.LOAD: tile.activation_atoms(k) + tile.activation_scale_atoms(k),
                 Opcode.GEMV: tile.weight_stream_atoms(rows, k) + tile.result_atoms(rows)
                 }.get(opcode, 0)
 

@@ -17,7 +17,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The default tile, four columns with FP32 scales, the smallest legal one and an odd one; then those
 # that control their pseudo-channel: of HBM3, of DDR5, and of a small grade of their own; then those
-# with units for whole tensors.
+# with units for whole tensors; then those of other formats and other sums.
 DESCRIPTIONS = (
     PROJECT / "tiles" / "hbm3_fp8.toml",
     PROJECT / "tiles" / "hbm3_fp8_x4.toml",
@@ -28,6 +28,12 @@ DESCRIPTIONS = (
     PROJECT / "tests" / "descriptions" / "native_small.toml",
     PROJECT / "tests" / "descriptions" / "tensors.toml",
     PROJECT / "tests" / "descriptions" / "native_tensors.toml",
+    PROJECT / "tests" / "descriptions" / "int8.toml",
+    PROJECT / "tests" / "descriptions" / "mxfp4.toml",
+    PROJECT / "tests" / "descriptions" / "int4_fp8.toml",
+    PROJECT / "tests" / "descriptions" / "aligned.toml",
+    PROJECT / "tests" / "descriptions" / "fp32_tree.toml",
+    PROJECT / "tests" / "descriptions" / "bf16.toml",
 )
 
 

@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spec.description import Axi4Memory, Compute, Description, Scaling
-from spec.formats import FloatFormat
+from spec.formats import NumberFormat
 from spec.tile import Tile
 
-__all__ = ["FP32_EDGES", "TILES", "finite_codes", "random_codes", "random_fp32", "random_scales"]
+__all__ = ["ALL_TILES", "FP32_EDGES", "TILES", "finite_codes", "random_codes", "random_fp32",
+           "random_scales"]
 
 
 def _tile(name: str, memory: dict[str, Any], compute: dict[str, Any],
@@ -35,6 +36,29 @@ TILES = [
           {"group": 4096, "weight_rows": 2, **_FP32}),
 ]
 
+# And those whose codes are integers or have 4 bits, or whose atoms hold several groups.
+ALL_TILES = [
+    *TILES,
+    # Two groups in an atom.
+    _tile("mxfp4", {}, {"weights": "e2m1", "activations": "e2m1", "k_max": 1000},
+          {"group": 32, "weight_rows": 1, "rule": "e8m0-floor"}),
+    # Four groups in an atom, and two atoms of activations for one of weights.
+    _tile("int4_fp8", {}, {"weights": "int4", "activations": "e4m3", "columns": 2,
+                           "result": "bf16"},
+          {"group": 16, "weight_rows": 2, **_FP32}),
+    _tile("int8", {}, {"weights": "int8", "activations": "int8", "columns": 3}, _FP32),
+    _tile("int8_long", {}, {"weights": "int8", "activations": "int8"},
+          {"group": 4096, "weight_rows": 1}),
+    _tile("mxint8", {}, {"weights": "mxint8", "activations": "mxint8"},
+          {"group": 32, "weight_rows": 1, "rule": "e8m0-floor"}),
+    _tile("short", {}, {"columns": 2}, {"group": 16, "weight_rows": 4}),
+    _tile("int8_fp8", {"atom_bytes": 16}, {"weights": "int8", "activations": "e5m2"},
+          {"group": 64, "weight_rows": 8, **_FP32}),
+    # The most groups that an atom may hold: sixteen, whose FP32 scales fill an atom.
+    _tile("shortest", {"atom_bytes": 64}, {"weights": "int4", "activations": "int4"},
+          {"group": 8, "weight_rows": 1, **_FP32}),
+]
+
 # Zeros, subnormals, the smallest normal, ones, ties, large values, infinities, NaN.
 _MAGNITUDES = [
     0x00000000, 0x00000001, 0x00000002, 0x00000003, 0x003FFFFF, 0x00400000, 0x007FFFFF, 0x00800000,
@@ -46,15 +70,15 @@ _MAGNITUDES = [
 FP32_EDGES = np.array([sign | code for code in _MAGNITUDES for sign in (0, 1 << 31)], np.uint32)
 
 
-def random_codes(rng: np.random.Generator, *shape: int) -> NDArray[np.uint8]:
-    """Any 8-bit codes."""
-    return rng.integers(0, 256, shape, dtype=np.uint8)
+def random_codes(rng: np.random.Generator, *shape: int, bits: int = 8) -> NDArray[np.uint8]:
+    """Any codes of ``bits`` bits."""
+    return rng.integers(0, 1 << bits, shape, dtype=np.uint8)
 
 
-def finite_codes(rng: np.random.Generator, fmt: FloatFormat, *shape: int) -> NDArray[np.uint8]:
-    """8-bit codes that are neither NaN nor infinite."""
-    magnitude = rng.integers(0, fmt.largest_code + 1, shape, dtype=np.uint8)
-    return magnitude | (rng.integers(0, 2, shape, dtype=np.uint8) << 7)
+def finite_codes(rng: np.random.Generator, fmt: NumberFormat, *shape: int) -> NDArray[np.uint8]:
+    """Codes that are neither NaN nor infinite."""
+    lower = rng.integers(0, fmt.largest_code + 1, shape, dtype=np.uint8)
+    return lower | (rng.integers(0, 2, shape, dtype=np.uint8) << (fmt.bits - 1))
 
 
 def random_fp32(rng: np.random.Generator, *shape: int) -> NDArray[np.uint32]:

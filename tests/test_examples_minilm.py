@@ -37,10 +37,13 @@ def test_float32_embeddings_have_the_published_similarities(reference):
 
 @pytest.mark.parametrize("path", TILES, ids=lambda path: path.stem)
 def test_the_tile_keeps_the_embeddings(model, reference, path):
-    similar = cosines(reference, embed(model, SENTENCES, golden_engine, load_tile(path)))
-    assert min(similar) > 0.99
-    # FP8 is not float32: a run that did not quantize would be closer.
-    assert max(similar) < 0.99999
+    tile = load_tile(path)
+    similar = cosines(reference, embed(model, SENTENCES, golden_engine, tile))
+    # A rounding error of a code is 2^4 times larger in 4 bits than in 8.
+    least, most = {8: (0.99, 0.99999), 4: (0.9, 0.99)}[tile.weight_format.bits]
+    assert min(similar) > least
+    # Codes are not float32: a run that did not quantize would be closer.
+    assert max(similar) < most
 
 
 def test_feed_forward_layers_belong_together(model):

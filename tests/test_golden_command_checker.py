@@ -24,8 +24,8 @@ def lengths(tile: Tile) -> list[int]:
 def test_load_sizes_are_those_of_the_layout(tile: Tile, lengths: list[int]) -> None:
     for k in lengths:
         assert command_sizes(Command(Opcode.LOAD, k=k), tile.command_checker) == CommandSizes(
-            k_atoms=tile.k_atoms(k), scale_atoms=tile.activation_scale_atoms(k),
-            source_atoms=tile.k_atoms(k), other_atoms=tile.activation_scale_atoms(k))
+            k_atoms=tile.activation_atoms(k), scale_atoms=tile.activation_scale_atoms(k),
+            source_atoms=tile.activation_atoms(k), other_atoms=tile.activation_scale_atoms(k))
 
 
 def test_gemv_sizes_are_those_of_the_layout(tile: Tile, lengths: list[int]) -> None:

@@ -4,8 +4,8 @@ import pytest
 
 from golden.quantizer import quantize, quantize_blocks
 from spec.description import Scaling
-from spec.formats import BF16, E4M3, E5M2
-from tb.oracle import group_quantized
+from spec.formats import E2M1, E4M3, E5M2, FORMATS, FP32
+from tb.oracle import group_quantized, value_of
 from tests.golden_cases import FP32_EDGES, random_fp32
 
 RULES = [("e8m0", "e8m0-ceil"), ("e8m0", "e8m0-floor"), ("fp32", "fp32-div")]
@@ -13,11 +13,23 @@ SCALINGS = [Scaling(format=fmt, rule=rule, group=8, weight_rows=4, amax_floor=fl
             for fmt, rule in RULES for floor in (1e-4, 0.0)]
 EVERY_SCALING = pytest.mark.parametrize(
     "scaling", SCALINGS, ids=lambda s: f"{s.rule}-{s.amax_floor}")
-EVERY_FORMAT = pytest.mark.parametrize("fmt", [E4M3, E5M2], ids=lambda fmt: fmt.name)
+INT8, INT4, MXINT8 = (FORMATS[name] for name in ("int8", "int4", "mxint8"))
+LARGEST = {E4M3: 448.0, E5M2: 57344.0, E2M1: 6.0, INT8: 127.0, INT4: 7.0, MXINT8: 127 / 64}
+CASTS = {E4M3: ml_dtypes.float8_e4m3fn, E5M2: ml_dtypes.float8_e5m2,
+         E2M1: ml_dtypes.float4_e2m1fn}
+EVERY_FORMAT = pytest.mark.parametrize("fmt", LARGEST, ids=lambda fmt: fmt.name)
 
 
 def codes_of(scales):
     return scales.view(np.uint32) if scales.dtype == np.float32 else scales
+
+
+def nearest_codes(quotients, fmt):
+    """The codes of float32 within the format's range, by ml_dtypes or numpy."""
+    if fmt in CASTS:
+        return quotients.astype(CASTS[fmt]).view(np.uint8)
+    whole = np.rint(quotients * 2.0 ** fmt.fraction_bits).astype(np.int8)
+    return whole.view(np.uint8) & np.uint8((1 << fmt.bits) - 1)
 
 
 def agrees(bits, fmt, scaling):
@@ -43,7 +55,9 @@ def groups_with_amax(rng, amax):
 @EVERY_SCALING
 def test_every_exponent_and_threshold_matches_the_oracle(fmt, scaling):
     rng = np.random.default_rng(19)
-    mantissas = np.array([0, 1, 0x5FFFFF, 0x600000, 0x600001, 0x610000, 0x7FFFFF], np.uint32)
+    # Around the largest value's: 0x600000 for 448, 0x400000 for 6, 0x7E0000 for 127.
+    own = int(np.float32(LARGEST[fmt]).view(np.uint32)) & 0x7FFFFF
+    mantissas = np.array([0, 1, own - 1, own, own + 1, own + 0x10000, 0x7FFFFF], np.uint32)
     amax = ((np.arange(0, 255, dtype=np.uint32) << 23)[:, None] | mantissas).ravel()
     agrees(groups_with_amax(rng, amax), fmt, scaling)
 
@@ -64,7 +78,7 @@ def test_extreme_groups_match_the_oracle(fmt, scaling):
     singles = [0, 1, 0x007FFFFF, floor - 1, floor, floor + 1, 0x7F7F0000, 0x7F7FFFFF, 0x7F800000,
                0x7FC00000, 0x7F800001] + [
         int(np.float32(top * 2.0 ** k).view(np.uint32)) for k in (-20, -3, 0, 5) for top in (
-            448, 450, 57344, 61440)]
+            448, 450, 57344, 61440, 6, 7, 127, 128)]
     groups = np.zeros((2 * len(singles), 8), np.uint32)
     groups[:, 7] = np.array(singles + [code | 0x80000000 for code in singles], np.uint32)
     groups[1::2, :7] = 0x80000000
@@ -89,8 +103,7 @@ def test_fp32_div_equals_the_public_formula():
 @pytest.mark.parametrize("floor", [1e-4, 0.0])
 def test_fp32_div_equals_numpy_on_every_bf16_value_under_an_amax_of_every_exponent(fmt, floor):
     """All 65536 codes, those above the amax as the amax, in groups of 128 that hold it."""
-    cast = {E4M3: ml_dtypes.float8_e4m3fn, E5M2: ml_dtypes.float8_e5m2}[fmt]
-    largest = np.float32(ml_dtypes.finfo(cast).max)
+    largest = np.float32(LARGEST[fmt])
     scaling = Scaling(format="fp32", rule="fp32-div", amax_floor=floor)
     mantissas = np.random.default_rng(24).integers(0, 128, 255)
     values = np.zeros(517 * 127, np.uint32)
@@ -106,7 +119,7 @@ def test_fp32_div_equals_numpy_on_every_bf16_value_under_an_amax_of_every_expone
                            np.float32(2.0 ** -149))
         assert np.array_equal(scales, np.full((517, 1), scale)), hex(amax)
         quotients = np.clip(rows.view(np.float32) / scale, -largest, largest)
-        assert np.array_equal(codes, quotients.astype(cast).view(np.uint8)), hex(amax)
+        assert np.array_equal(codes, nearest_codes(quotients, fmt)), hex(amax)
 
 
 @EVERY_FORMAT
@@ -116,11 +129,12 @@ def test_e8m0_scales_on_every_bf16_amax(fmt, floor):
     amax = np.arange(0x7F80, dtype=np.uint16)
     floored = np.maximum((amax.astype(np.uint32) << 16).view(np.float32), np.float32(floor))
     exact = floored.astype(np.float64)
-    largest = float(ml_dtypes.finfo({E4M3: ml_dtypes.float8_e4m3fn,
-                                     E5M2: ml_dtypes.float8_e5m2}[fmt]).max)
+    largest = LARGEST[fmt]
     _, codes = quantize(amax[:, None], fmt, Scaling(rule="e8m0-ceil", amax_floor=floor))
     exponents = codes[:, 0].astype(int) - 127
-    assert (np.ldexp(exact, -exponents) <= largest).all()
+    # Above 127/64 * 2**127 MXINT8 saturates; the others' largest values are further up.
+    assert (np.ldexp(exact, -exponents) <= largest)[exponents < 127].all()
+    assert fmt is MXINT8 or exponents.max() < 127
     assert (np.ldexp(exact, 1 - exponents) > largest)[exponents > -127].all()
     _, codes = quantize(amax[:, None], fmt, Scaling(rule="e8m0-floor", amax_floor=floor))
     exponents = codes[:, 0].astype(int) - 127
@@ -131,15 +145,14 @@ def test_e8m0_scales_on_every_bf16_amax(fmt, floor):
 @EVERY_FORMAT
 @EVERY_SCALING
 def test_every_tie_and_its_neighbours_match_the_oracle(fmt, scaling):
-    """Middles between two codes, times the scale of the group's largest value; every octave."""
-    for top in (416.0 * 2.0 ** -12, 57344.0, 3.0e-40):
+    """Codes and the middles between two, times the scale of the group's largest value."""
+    values = np.array([float(value_of(code, fmt)) for code in range(fmt.largest_code + 1)])
+    places = np.concatenate([values, (values[1:] + values[:-1]) / 2])
+    for top in (416.0 * 2.0 ** -12, LARGEST[fmt] * 2.0 ** 7, 3.0e-40):
         amax = np.array([top], np.float32)
         _, scale = quantize(amax, fmt, scaling)
         unit = float(scale[0]) if scale.dtype == np.float32 else 2.0 ** (int(scale[0]) - 127)
-        middles = np.concatenate([np.arange(16, 32) / 16 * 2.0 ** octave * unit
-                                  for octave in range(fmt.smallest_exponent - 2,
-                                                      fmt.largest_exponent + 1)])
-        bits = middles.astype(np.float32).view(np.uint32)
+        bits = (places * unit).astype(np.float32).view(np.uint32)
         bits = np.concatenate([bits, bits + np.uint32(1), np.maximum(bits, 1) - np.uint32(1)])
         bits = np.unique(np.minimum(bits, amax.view(np.uint32)))[:, None]
         groups = np.concatenate([np.repeat(amax.view(np.uint32)[:, None], bits.size, axis=0),
@@ -166,10 +179,12 @@ def test_the_default_floor_bounds_the_exponent():
 
 
 @EVERY_SCALING
-def test_zeros_keep_their_sign(scaling):
+@pytest.mark.parametrize("fmt, negative_zero", [
+    (E4M3, 0x80), (E2M1, 0x8), (INT8, 0x00), (INT4, 0x0), (MXINT8, 0x00)])
+def test_zeros_keep_their_sign_where_there_are_two(fmt, negative_zero, scaling):
     values = np.array([[0.0, -0.0] * 4], np.float32)
-    codes, scales = quantize(values, E4M3, scaling)
-    assert codes.tolist() == [[0x00, 0x80] * 4]
+    codes, scales = quantize(values, fmt, scaling)
+    assert codes.tolist() == [[0x00, negative_zero] * 4]
     assert np.isfinite(scales).all() and (codes_of(scales) > 0).all() | (scales.dtype == np.uint8)
 
 
@@ -214,8 +229,8 @@ def test_rejects_what_it_cannot_quantize():
     with pytest.raises(ValueError, match=r"^quantize: values must have at least one element and "
                                          r"one dimension, not the shape \[4, 0\]$"):
         quantize(np.zeros((4, 0), np.float32), E4M3, SCALINGS[0])
-    with pytest.raises(ValueError, match="^quantize: fmt must be an 8-bit format, not bf16$"):
-        quantize(np.zeros(4, np.float32), BF16, SCALINGS[0])
+    with pytest.raises(ValueError, match="^quantize: fmt must have 16 bits at most, not be fp32$"):
+        quantize(np.zeros(4, np.float32), FP32, SCALINGS[0])
     with pytest.raises(ValueError, match=r"^quantize_blocks: values must have the shape \[M, K\], "
                                          r"not \[4\]$"):
         quantize_blocks(np.zeros(4, np.float32), E4M3, SCALINGS[0])

@@ -3,14 +3,15 @@ import pytest
 
 from golden.gemv import gemv
 from golden.tile import GoldenTile
+from host.job import gemv_job
 from host.layout import pack_activations, pack_weights, unpack_results
 from spec.commands import Command, ErrorCode, Opcode
 from spec.memory_units import ReadFault
-from tests.golden_cases import TILES, random_codes, random_scales
+from tests.golden_cases import ALL_TILES, random_codes, random_scales
 
-SMALL = next(tile for tile in TILES if tile.name == "smallest")  # k_max 24, address_bits 16
-ODD = next(tile for tile in TILES if tile.name == "odd")
-EVERY_TILE = pytest.mark.parametrize("tile", TILES, ids=lambda tile: tile.name)
+TILES = {tile.name: tile for tile in ALL_TILES}
+SMALL, ODD = TILES["smallest"], TILES["odd"]  # SMALL: k_max 24, address_bits 16
+EVERY_TILE = pytest.mark.parametrize("tile", ALL_TILES, ids=lambda tile: tile.name)
 
 
 class Image:
@@ -32,13 +33,20 @@ class Image:
         return self.golden.execute(Command(**fields).pack())
 
 
+def random_pair(rng, tile, rows, columns, k):
+    """Any codes of weights [rows, k] and of activations [columns, k]."""
+    return (random_codes(rng, rows, k, bits=tile.weight_format.bits),
+            random_codes(rng, columns, k, bits=tile.activation_format.bits))
+
+
 def loaded(tile, k, columns, **sizes):
     """An image whose first columns hold vectors of ``k`` elements."""
     image = Image(tile, **sizes)
     rng = np.random.default_rng(26)
     for column in range(columns):
         source, scales_at = (image.put(part) for part in pack_activations(
-            random_codes(rng, k), random_scales(rng, tile, tile.groups(k)), tile))
+            random_codes(rng, k, bits=tile.activation_format.bits),
+            random_scales(rng, tile, tile.groups(k)), tile))
         assert image.run(opcode=Opcode.LOAD, columns=column, k=k, source=source,
                          source_scales=scales_at) == ErrorCode.NONE
     return image
@@ -55,7 +63,7 @@ def test_commands_compute_gemv_through_the_hosts_layout(tile):
             image = Image(tile, size=1 << 24 if tile.columns > 1 else 1 << 22)
             if tile is SMALL:
                 image = Image(tile)
-            w, x = random_codes(rng, rows, k), random_codes(rng, columns, k)
+            w, x = random_pair(rng, tile, rows, columns, k)
             ws = random_scales(rng, tile, -(-rows // weight_rows), tile.groups(k))
             xs = random_scales(rng, tile, columns, tile.groups(k))
             for column in range(columns):
@@ -73,6 +81,26 @@ def test_commands_compute_gemv_through_the_hosts_layout(tile):
                                   gemv(w, ws, x, xs, tile))
             before[target:target + size] = image.memory[target:target + size]
             assert np.array_equal(before, image.memory)
+
+
+@EVERY_TILE
+def test_a_job_of_several_passes_equals_gemv(tile):
+    """K is no multiple of the group nor of an atom's elements, and there are vectors left over."""
+    rng = np.random.default_rng(31)
+    rows, columns = tile.rows_per_strip + 3, 2 * tile.columns + 1
+    for k in {min(tile.span + tile.group + 5, tile.k_max - 1), tile.group - 3}:
+        assert k % tile.group and k % tile.lanes
+        w, x = random_pair(rng, tile, rows, columns, k)
+        ws = random_scales(rng, tile, -(-rows // tile.description.scaling.weight_rows),
+                           tile.groups(k))
+        xs = random_scales(rng, tile, columns, tile.groups(k))
+        job = gemv_job(tile, w, ws, x, xs)
+        assert len(job.passes) == 3
+        golden = GoldenTile(tile, job.image.copy())
+        golden.window_limit = job.image.size
+        for command in job.commands:
+            assert golden.execute(command.pack()) == ErrorCode.NONE
+        assert np.array_equal(job.results(golden.memory), gemv(w, ws, x, xs, tile))
 
 
 def test_columns_that_are_not_used_give_zeros():
@@ -99,6 +127,23 @@ def test_padding_lanes_take_part_as_they_stand():
     assert image.run(opcode=Opcode.GEMV, columns=1, rows=1, k=3, source=source,
                      target=target) == ErrorCode.NONE
     assert image.memory[target:target + 4].view(np.float32)[0] == 8.0
+
+
+def test_padding_lanes_take_part_with_the_scale_of_their_own_group():
+    tile = TILES["mxfp4"]
+    assert (tile.lanes, tile.group) == (64, 32)
+    image = Image(tile)
+    # One atom of ones, of which 3 are the vector; the second group's scales are 2 and 4.
+    codes, scales = image.put(bytes([0x22] * 32)), image.put(bytes([127, 128]).ljust(32, b"\0"))
+    assert image.run(opcode=Opcode.LOAD, k=3, source=codes, source_scales=scales) == ErrorCode.NONE
+    stream = np.zeros(tile.weight_stream_atoms(1, 3) * 32, np.uint8)
+    stream[:2] = [127, 129]
+    stream[tile.weight_scale_atoms(3) * 32:][:32] = 0x22
+    source = image.put(stream.tobytes())
+    target = image.end
+    assert image.run(opcode=Opcode.GEMV, columns=1, rows=1, k=3, source=source,
+                     target=target) == ErrorCode.NONE
+    assert image.memory[target:target + 4].view(np.float32)[0] == 32 + 8 * 32
 
 
 GEMV = {"opcode": Opcode.GEMV, "columns": 1, "k": 8, "rows": 2, "source": 0x1000, "target": 0x2000}

@@ -21,6 +21,8 @@ from tools.benches import units_of
 MEMBERS = {
     "decoder": {"i": In, "o": Out},
     "dot_array": {"i": In, "o": Out},
+    "aligned_dot_array": {"i": In, "o": Out},
+    "fp32_dot_array": {"i": In, "o": Out},
     "fp32_rounder": {"i": In, "o": Out},
     "fp32_multiplier": {"i": In, "o": Out},
     "fp32_adder": {"i": In, "o": Out},
@@ -39,6 +41,7 @@ MEMBERS = {
     "cast_window": {"read": In, "data": Out, "memory_read": Out, "memory_data": In, "window": In,
                     "mapped": In, **{f"{who}_{name}": In for who in ("host", "tile")
                                      for name in ("write", "written")}},
+    "fifo": {"i": In, "o": Out},
     "skid_buffer": {"i": In, "o": Out},
     "burst_splitter": {"i": In, "o": Out},
     "axi4_reader": {"i": In, "o": Out, "m_axi": None},
@@ -135,9 +138,11 @@ def test_wrong_record_is_rejected(unit: str) -> None:
 
 
 def test_streams_of_the_arithmetic_never_stall(tile: Tile) -> None:
-    for unit in ("decoder", "dot_array", "fp32_rounder", "fp32_multiplier", "fp32_adder",
-                 "scale_combiner", "group_scaler", "row_accumulator", "column",
-                 "activation_buffer", "scale_buffer"):
+    units = {"decoder", "dot_array", "aligned_dot_array", "fp32_dot_array", "fp32_rounder",
+             "fp32_multiplier", "fp32_adder", "scale_combiner", "group_scaler", "row_accumulator",
+             "column", "activation_buffer", "scale_buffer"} & set(tile.units)
+    assert len(units) >= 10
+    for unit in units:
         members = _made(tile, unit).signature.members
         assert all(member.signature.always_ready for member in members.values()), unit
 

@@ -2,10 +2,17 @@ import numpy as np
 import pytest
 
 from host.layout import pack_activations, pack_weights, unpack_results
-from tests.golden_cases import TILES, random_codes, random_scales
+from spec.description import Axi4Memory, Compute, Description, Pipeline, Scaling
+from spec.tile import Tile
+from tests.golden_cases import ALL_TILES, random_codes, random_scales
 
-EVERY_TILE = pytest.mark.parametrize("tile", TILES, ids=lambda tile: tile.name)
-USUAL, USUAL_X4, SMALL, ODD = TILES[:4]
+EVERY_TILE = pytest.mark.parametrize("tile", ALL_TILES, ids=lambda tile: tile.name)
+USUAL, USUAL_X4, SMALL, ODD = ALL_TILES[:4]
+# Atoms of 16 codes in two groups, strips and blocks of two rows.
+TWO_GROUPS = Tile(description=Description(
+    name="two_groups", memory=Axi4Memory(atom_bytes=8),
+    compute=Compute(weights="e2m1", activations="e2m1"),
+    scaling=Scaling(group=8, weight_rows=1), pipeline=Pipeline(fp32=2)))
 
 
 def scale_bytes(scale):
@@ -16,26 +23,38 @@ def padded(data, tile):
     return data + bytes(-len(data) % tile.atom_bytes)
 
 
+def code_bytes(codes, bits, count):
+    """``count`` codes in memory, those that there are not as zeros."""
+    codes = [*codes.tolist(), *[0] * (count - len(codes))]
+    if bits == 8:
+        return bytes(codes)
+    return bytes(low | high << 4 for low, high in zip(codes[::2], codes[1::2], strict=True))
+
+
 def stream_of(codes, scales, tile):
     """The contract, read word for word."""
     rows, k = codes.shape
+    bits = tile.weight_format.bits
+    lanes = tile.atom_bytes * 8 // bits
+    together, span = max(1, lanes // tile.group), max(lanes, tile.group)
     stream = b""
     for block in range(tile.blocks(rows)):
         packed = b""
-        for group in range(tile.groups(k)):
+        for first in range(0, tile.groups(k), together):
             for scale_row in range(tile.scale_rows):
                 index = block * tile.scale_rows + scale_row
-                packed += (scale_bytes(scales[index, group]) if index < scales.shape[0]
-                           else bytes(tile.scale_format.bytes))
+                for group in range(first, first + together):
+                    there = index < scales.shape[0] and group < scales.shape[1]
+                    packed += (scale_bytes(scales[index, group]) if there
+                               else bytes(tile.scale_format.bytes))
         stream += padded(packed, tile)
         block_end = min(rows, (block + 1) * tile.rows_per_block)
         for strip in range(block * tile.rows_per_block, block_end, tile.rows_per_strip):
-            for start in range(0, k, tile.group):
+            for start in range(0, k, span):
+                length = -(-min(span, k - start) // lanes) * lanes
                 for row in range(strip, strip + tile.rows_per_strip):
-                    length = min(tile.group, k - start)
-                    part = (codes[row, start:start + length].tobytes() if row < rows
-                            else bytes(length))
-                    stream += padded(part, tile)
+                    part = codes[row, start:start + span] if row < rows else codes[:0, 0]
+                    stream += code_bytes(part, bits, length)
     return stream
 
 
@@ -43,8 +62,9 @@ def stream_of(codes, scales, tile):
 def test_weight_streams_follow_the_contract(tile):
     rng = np.random.default_rng(29)
     for rows, k in ((1, 1), (tile.rows_per_strip, tile.group),
-                    (tile.rows_per_block + tile.rows_per_strip + 1, 2 * tile.group + 3)):
-        codes = random_codes(rng, rows, k)
+                    (tile.rows_per_block + tile.rows_per_strip + 1, 2 * tile.group + 3),
+                    (tile.rows_per_strip + 1, tile.span + tile.group + 1)):
+        codes = random_codes(rng, rows, k, bits=tile.weight_format.bits)
         scales = random_scales(rng, tile, -(-rows // tile.description.scaling.weight_rows),
                                tile.groups(k))
         stream = pack_weights(codes, scales, tile)
@@ -53,15 +73,48 @@ def test_weight_streams_follow_the_contract(tile):
 
 
 @EVERY_TILE
-def test_activations_are_padded_to_atoms(tile):
+def test_activations_are_padded_to_beats(tile):
     rng = np.random.default_rng(30)
-    for k in (1, tile.lanes, tile.group + 1):
-        codes, scales = random_codes(rng, k), random_scales(rng, tile, tile.groups(k))
+    bits = tile.activation_format.bits
+    lanes = tile.atom_bytes * 8 // tile.weight_format.bits
+    for k in (1, lanes, tile.group + 1, tile.span + 1):
+        codes = random_codes(rng, k, bits=bits)
+        scales = random_scales(rng, tile, tile.groups(k))
         packed = pack_activations(codes, scales, tile)
-        assert packed[0] == padded(codes.tobytes(), tile)
+        assert packed[0] == code_bytes(codes, bits, -(-k // lanes) * lanes)
         assert packed[1] == padded(b"".join(map(scale_bytes, scales)), tile)
-        assert len(packed[0]) == tile.k_atoms(k) * tile.atom_bytes
+        assert len(packed[0]) == tile.activation_atoms(k) * tile.atom_bytes
         assert len(packed[1]) == tile.activation_scale_atoms(k) * tile.atom_bytes
+
+
+def test_two_groups_of_four_bits_in_an_atom_by_hand():
+    tile = TWO_GROUPS
+    assert (tile.lanes, tile.groups_per_beat, tile.rows_per_strip) == (16, 2, 2)
+    # Three rows of 20: two strips, and of each row an atom and a quarter.
+    codes = np.stack([np.arange(20), np.arange(20) + 5, 15 - np.arange(20)]).astype(np.uint8) % 16
+    scales = np.array([[0xA0, 0xA1, 0xA2], [0xB0, 0xB1, 0xB2], [0xC0, 0xC1, 0xC2]], np.uint8)
+    assert pack_weights(codes, scales, tile) == bytes.fromhex(
+        # First block: scales as [atom][row][group of the atom]; the fourth group is not there.
+        "A0 A1 B0 B1  A2 00 B2 00"
+        # First strip: the first atom of both rows, then the second; the first code is the lower.
+        "10 32 54 76 98 BA DC FE  65 87 A9 CB ED 0F 21 43"
+        "10 32 00 00 00 00 00 00  65 87 00 00 00 00 00 00"
+        # Second block, of one row: its scales, and a strip whose second row is zero.
+        "C0 C1 00 00  C2 00 00 00"
+        "EF CD AB 89 67 45 23 01  00 00 00 00 00 00 00 00"
+        "EF CD 00 00 00 00 00 00  00 00 00 00 00 00 00 00")
+    assert pack_activations(codes[0], scales[0], tile) == (
+        bytes.fromhex("10 32 54 76 98 BA DC FE  10 32 00 00 00 00 00 00"),
+        bytes.fromhex("A0 A1 A2 00 00 00 00 00"))
+
+
+def test_activations_of_eight_bits_fill_two_atoms_for_one_of_weights():
+    description = TWO_GROUPS.description
+    tile = Tile(description=description.model_copy(update={
+        "compute": Compute(weights="int4", activations="e4m3")}))
+    codes = np.arange(1, 18, dtype=np.uint8)
+    packed = pack_activations(codes, np.array([1, 2, 3], np.uint8), tile)
+    assert packed == (bytes(range(1, 18)) + bytes(15), bytes([1, 2, 3]) + bytes(5))
 
 
 def test_results_are_read_at_their_pitch():

@@ -37,7 +37,7 @@ def table(first: str) -> list[list[str]]:
 
 def test_the_page_has_the_cuts_of_the_records() -> None:
     heading, *rows = table("`fp32` | addition")
-    assert [row[0] for row in rows] == [str(fp32) for fp32 in range(1, 7)]
+    assert [row[0] for row in rows] == [str(fp32) for fp32 in range(1, 9)]
     for row in rows:
         for name, cell in zip(heading[1:], row[1:], strict=True):
             unit = UNITS[name](int(row[0]))
@@ -84,16 +84,16 @@ def test_every_rank_of_the_adder_tree_has_its_place(lanes: int, ranks: int) -> N
         assert not parts or max(parts) - min(parts) <= 1
 
 
-@pytest.mark.parametrize("fp32", range(1, 7))
+@pytest.mark.parametrize("fp32", range(1, 9))
 def test_rows_are_as_far_apart_as_the_addition_takes(fp32: int) -> None:
     tile = described(fp32=fp32)
-    assert tile.rows_per_strip == {1: 1, 2: 2, 3: 4, 4: 4, 5: 8, 6: 8}[fp32]
+    assert tile.rows_per_strip == {1: 1, 2: 2, 3: 4, 4: 4, 5: 8, 6: 8, 7: 8, 8: 8}[fp32]
     assert tile.sequencer.row_distance == tile.fp32_adder.LATENCY == fp32
     assert tile.column.row_accumulator.LATENCY == fp32
     assert RowAccumulatorParams(rows=32, fp32=fp32).LATENCY == fp32 + 1
 
 
-@pytest.mark.parametrize("fp32", range(1, 7))
+@pytest.mark.parametrize("fp32", range(1, 9))
 def test_no_sum_is_there_before_its_combined_scale(fp32: int) -> None:
     column = described(multiply=0, adder_tree=0, fp32=fp32).column.model_copy(
         update={"scale_format": "fp32"})

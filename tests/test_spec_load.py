@@ -102,7 +102,12 @@ def test_problems_carry_their_facts(tmp_path: Path) -> None:
     ("[compute]\ncolumns = 4.0", "compute.columns must be an integer in [1, 8], not 4.0"),
     ("[compute]\ncolumns = [4]", "compute.columns must be an integer in [1, 8], not [4]"),
     ("[compute.columns]\na = 4", "compute.columns must be an integer in [1, 8], not a table"),
-    ('[compute]\nweights = "E4M3"', 'compute.weights must be one of "e4m3", "e5m2", not "E4M3"'),
+    ('[compute]\nweights = "E4M3"', 'compute.weights must be one of "e4m3", "e5m2", "int8", '
+     '"mxint8", "e2m1", "int4", "bf16", "fp16", not "E4M3"'),
+    ('[compute]\nactivations = "fp8"', 'compute.activations must be one of "e4m3", "e5m2", '
+     '"int8", "mxint8", "e2m1", "int4", "bf16", "fp16", not "fp8"'),
+    ("[compute]\npromotion_interval = 48",
+     "compute.promotion_interval must be a power of two in [8, 4096], not 48"),
     ("[scaling]\namax_floor = nan", "scaling.amax_floor must be a number in [0, 1], not nan"),
     ("[scaling]\namax_floor = -1e-9", "scaling.amax_floor must be a number in [0, 1], not -1e-09"),
     ("[clock]\ntarget_mhz = 0.0", "clock.target_mhz must be a number in (0, 5000], not 0.0"),
@@ -145,8 +150,6 @@ def test_looks_into_a_misspelt_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("[scaling]\ngroup = 16", "scaling.group = 16 is shorter than one atom of 32 weights; "
-                              "allowed: 32 or more"),
     ("[memory]\nburst_atoms = 256", "memory.burst_atoms = 256 x 32 bytes crosses the 4096-byte "
                                     "boundary of AXI4; allowed: at most 128"),
     ("[memory]\natom_bytes = 8\n[compute]\ncolumns = 3",
@@ -155,10 +158,68 @@ def test_looks_into_a_misspelt_table(tmp_path: Path) -> None:
     ('[scaling]\nformat = "fp32"',
      "scaling.rule = 'e8m0-ceil' makes e8m0 scales, but scaling.format = 'fp32'; allowed with "
      "fp32: fp32-div"),
+    ('[compute]\nactivations = "e2m1"',
+     "compute.activations = 'e2m1' has 4 bits, fewer than compute.weights = 'e4m3' with 8: an atom "
+     "of weights is multiplied by whole atoms of activations; allowed: e4m3, e5m2, int8, mxint8"),
+    ('[compute]\nweights = "int8"\nactivations = "int4"',
+     "compute.activations = 'int4' has 4 bits, fewer than compute.weights = 'int8' with 8: an atom "
+     "of weights is multiplied by whole atoms of activations; allowed: e4m3, e5m2, int8, mxint8"),
+    ('[compute]\nweights = "mxint8"\n[scaling]\nformat = "fp32"\nrule = "fp32-div"',
+     "compute.weights = 'mxint8' has E8M0 scales by its standard (OCP MX), but scaling.format = "
+     "'fp32'; allowed: e8m0, or compute.weights = 'int8'"),
+    ('[compute]\nactivations = "mxint8"\n[scaling]\nformat = "fp32"\nrule = "fp32-div"',
+     "compute.activations = 'mxint8' has E8M0 scales by its standard (OCP MX), but scaling.format "
+     "= 'fp32'; allowed: e8m0, or compute.activations = 'int8'"),
+    ('[compute]\nactivations = "fp16"',
+     'compute.accumulation = "exact" of fp16 needs hundreds of bits a sum (BF16: 530 for 128 '
+     "products); allowed: aligned, for example with accumulation_bits = 28, or fp32-tree"),
+    ('[compute]\nactivations = "bf16"\naccumulation = "fp32-tree"',
+     "compute.activations = 'bf16' makes sums in the whole range of FP32, which scaling.format = "
+     "'e8m0' does not cover; allowed: fp32"),
+    ('[compute]\naccumulation = "aligned"',
+     'compute.accumulation = "aligned" needs compute.accumulation_bits; allowed: 8 to 40, for '
+     "example 14, as the tensor cores of Hopper have it"),
+    ('[compute]\nactivations = "int8"\naccumulation = "aligned"\naccumulation_bits = 14',
+     "compute.activations = 'int8' has no exponent to align by; allowed with accumulation = "
+     '"aligned": e2m1, e4m3, e5m2, fp16, bf16'),
+    ("[compute]\naccumulation_bits = 14",
+     "compute.accumulation_bits belongs to accumulation = 'aligned', but compute.accumulation = "
+     "'exact'; leave it out"),
+    ('[compute]\naccumulation = "fp32-tree"\npromotion_interval = 256',
+     "compute.promotion_interval = 256 must be whole atoms of 32 weights within a group of 128; "
+     "allowed: 32 to 128"),
+    ('[compute]\naccumulation = "fp32-tree"\n[scaling]\ngroup = 16',
+     "scaling.group = 16 is shorter than one atom of 32 weights, which accumulation = 'fp32-tree' "
+     "adds at once; allowed: 32 or more, or accumulation = 'exact'"),
 ])
 def test_names_a_conflict_between_keys(tmp_path: Path, text: str, message: str) -> None:
     (problem,) = problems_of(tmp_path, f'name = "t"\n{text}\n')
     assert re.sub(r"^t.toml:\d+: ", "", problem) == message
+
+
+def test_a_conflict_between_formats_carries_its_keys(tmp_path: Path) -> None:
+    path = tmp_path / "t.toml"
+    path.write_text('name = "t"\n[compute]\nactivations = "int4"\nweights = "mxint8"\n'
+                    '[scaling]\nformat = "fp32"\nrule = "fp32-div"\n')
+    with pytest.raises(DescriptionError) as caught:
+        load_description(path)
+    assert [(problem.keys, problem.line) for problem in caught.value.problems] == [
+        (("compute.activations", "compute.weights"), 3),
+        (("compute.weights", "scaling.format"), 4)]
+
+
+@pytest.mark.parametrize("text", [
+    "[scaling]\ngroup = 8",
+    '[compute]\nweights = "int4"\n[scaling]\ngroup = 8\nformat = "fp32"\nrule = "fp32-div"',
+    '[compute]\nweights = "e2m1"\nactivations = "mxint8"',
+    '[compute]\nweights = "int8"\nactivations = "e5m2"\n[scaling]\ngroup = 4096',
+    '[memory]\natom_bytes = 64\n[compute]\nweights = "int4"\nactivations = "int4"\n'
+    "[scaling]\ngroup = 8",
+])
+def test_takes_formats_and_groups_that_go_together(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "t.toml"
+    path.write_text(f'name = "t"\n{text}\n')
+    assert load_tile(path).units
 
 
 def test_names_conflicts_beside_other_mistakes(tmp_path: Path) -> None:
@@ -249,10 +310,35 @@ def test_refuses_of_the_tensor_units(tmp_path: Path, line: str, message: str) ->
                                 "allowed: 32 or more"),
     ('[memory]\ninterface = "native"\ngrade = "ddr5_4800"\n[transpose]\nblock = 32',
      "transpose.block = 32 is shorter than one atom of 64 codes; allowed: 64 or more"),
+    ('[compute]\nactivations = "int8"\n[reduce]',
+     "[reduce] works on tensors of E4M3 or E5M2, but compute.activations = 'int8'; leave it out, "
+     "or use e4m3 or e5m2"),
 ])
 def test_names_a_conflict_of_the_tensor_units(tmp_path: Path, text: str, message: str) -> None:
     (problem,) = problems_of(tmp_path, f'name = "t"\n{text}\n')
     assert re.sub(r"^t.toml:\d+: ", "", problem) == message
+
+
+@pytest.mark.parametrize("section", ["quantize", "reduce", "transpose", "convert"])
+@pytest.mark.parametrize("name", ["int8", "mxint8", "e2m1", "int4"])
+def test_tensor_units_work_on_fp8_alone(tmp_path: Path, section: str, name: str) -> None:
+    compute = f'name = "t"\n[compute]\nweights = "{name}"\nactivations = "{name}"\n'
+    lines = {"weights": 3, "activations": 4}
+    assert problems_of(tmp_path, f"{compute}[{section}]\n") == [
+        f"t.toml:{line}: [{section}] works on tensors of E4M3 or E5M2, but compute.{key} = "
+        f"'{name}'; leave it out, or use e4m3 or e5m2" for key, line in lines.items()]
+    (tmp_path / "t.toml").write_text(compute)
+    assert load_description(tmp_path / "t.toml").compute.weights == name
+
+
+@pytest.mark.parametrize("section", ["quantize", "reduce", "transpose", "convert"])
+def test_tensor_units_work_on_whole_atoms_of_a_group(tmp_path: Path, section: str) -> None:
+    text = 'name = "t"\n[scaling]\ngroup = {}\n' + f"[{section}]\n"
+    assert problems_of(tmp_path, text.format(16)) == [
+        f"t.toml:3: scaling.group = 16 is shorter than one atom of 32 codes, which [{section}] "
+        "cannot work on; allowed: 32 or more"]
+    (tmp_path / "t.toml").write_text(text.format(32))
+    assert load_description(tmp_path / "t.toml").scaling.group == 32
 
 
 def test_names_every_mistake_of_the_tensor_units(tmp_path: Path) -> None:
@@ -303,14 +389,14 @@ def test_names_the_nearest_file(tmp_path: Path) -> None:
         load_description(tmp_path / "none" / "t.toml")
 
 
-def test_names_the_files_of_a_directory() -> None:
+def test_names_the_first_files_of_a_directory(tmp_path: Path) -> None:
+    for name in ("j.toml", *(f"{letter}.toml" for letter in "bacdefghi"), "a.txt"):
+        (tmp_path / name).write_text("")
     with pytest.raises(DescriptionError) as caught:
-        load_description(PROJECT / "tests" / "descriptions")
-    assert str(caught.value).endswith(
-        "this is a directory; name one TOML file in it; "
-        f"{PROJECT / 'tests' / 'descriptions'} has blocks.toml, native_ddr5.toml, "
-        "native_small.toml, native_tensors.toml, odd.toml, small_grade.toml, smallest.toml, "
-        "tensors.toml")
+        load_description(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}: this is a directory; name one TOML file in it; {tmp_path} has a.toml, "
+        "b.toml, c.toml, d.toml, e.toml, f.toml, g.toml, h.toml")
 
 
 NATIVE = 'name = "t"\n[memory]\ninterface = "native"\n'
@@ -383,8 +469,9 @@ def test_finds_a_grade_beside_its_description(tmp_path: Path,
     ('grade = "hbm3_6400"\n[clock]\ntarget_mhz = 801',
      "clock.target_mhz = 801, but the grade hbm3_6400 needs 800, one cycle for each atom (the data "
      "pins are not faster); leave it out"),
-    ('grade = "ddr5_4800"\n[scaling]\ngroup = 32',
-     "scaling.group = 32 is shorter than one atom of 64 weights; allowed: 64 or more"),
+    ('grade = "ddr5_4800"\n[scaling]\ngroup = 32\n[reduce]',
+     "scaling.group = 32 is shorter than one atom of 64 codes, which [reduce] cannot work on; "
+     "allowed: 64 or more"),
 ])
 def test_refuses_of_a_native_memory(tmp_path: Path, line: str, message: str) -> None:
     (problem,) = problems_of(tmp_path, f"{NATIVE}{line}\n")

@@ -19,9 +19,10 @@ from tests.conftest import PROJECT
 def corners() -> list[Description]:
     """Legal descriptions with every key at an end of its range."""
     found = []
-    for atom, weights, activations, columns, k_max, scale, group, rows in itertools.product(
-            (8, 64), ("e4m3", "e5m2"), ("e4m3", "e5m2"), (1, 8), (1, 65536), ("e8m0", "fp32"),
-            (8, 4096), (1, 1024)):
+    pairs = (*itertools.product(("e4m3", "e5m2"), repeat=2), ("int8", "int8"), ("int8", "e5m2"),
+             ("mxint8", "mxint8"), ("e2m1", "e2m1"), ("int4", "int4"), ("int4", "e4m3"))
+    for atom, (weights, activations), columns, k_max, scale, group, rows in itertools.product(
+            (8, 64), pairs, (1, 8), (1, 65536), ("e8m0", "fp32"), (8, 4096), (1, 1024)):
         description = Description(
             name="corner",
             memory=Axi4Memory(atom_bytes=atom, address_bits=63 if atom == 64 else 16,
@@ -39,7 +40,9 @@ def corners() -> list[Description]:
 
 def test_every_legal_corner_resolves() -> None:
     found = corners()
-    assert len(found) > 100
+    assert len(found) > 400
+    assert {description.compute.weights for description in found} == {
+        "e4m3", "e5m2", "int8", "mxint8", "e2m1", "int4"}
     for description in found:
         tile = Tile(description=description)
         assert tile.units
@@ -58,6 +61,8 @@ def test_derives_the_default_tile(default_tile: Tile) -> None:
 
 @pytest.mark.parametrize(("weights", "activations", "bits"), [
     ("e4m3", "e4m3", (37, 42, 44)), ("e4m3", "e5m2", (51, 56, 58)), ("e5m2", "e5m2", (65, 70, 72)),
+    ("int8", "int8", (16, 21, 23)), ("mxint8", "mxint8", (16, 21, 23)),
+    ("e2m1", "e2m1", (9, 15, 16)), ("int4", "int4", (8, 14, 15)),
 ])
 def test_widths_hold_the_largest_sum(weights: str, activations: str,
                                      bits: tuple[int, int, int]) -> None:
@@ -66,6 +71,31 @@ def test_widths_hold_the_largest_sum(weights: str, activations: str,
     dot = tile.dot_array
     assert (dot.product_bits, dot.beat_bits, dot.sum_bits) == bits
     assert dot.largest_product * 128 < 1 << (dot.sum_bits - 1)
+
+
+@pytest.mark.parametrize(("weights", "activations", "group", "groups", "dot", "atoms"), [
+    # Weights and groups of one atom, lanes and beats of one group's dot product, and atoms of
+    # activations for one of weights.
+    ("e4m3", "e4m3", 128, 1, (32, 4), 1), ("e4m3", "e4m3", 32, 1, (32, 1), 1),
+    ("e4m3", "e4m3", 16, 2, (16, 1), 1), ("e4m3", "e4m3", 8, 4, (8, 1), 1),
+    ("e2m1", "e2m1", 128, 1, (64, 2), 1), ("e2m1", "e2m1", 32, 2, (32, 1), 1),
+    ("int4", "e4m3", 64, 1, (64, 1), 2), ("int4", "e4m3", 16, 4, (16, 1), 2),
+])
+def test_an_atom_of_weights_holds_whole_groups(weights: str, activations: str, group: int,
+                                               groups: int, dot: tuple[int, int],
+                                               atoms: int) -> None:
+    tile = Tile(description=Description.model_validate({
+        "name": "t", "compute": {"weights": weights, "activations": activations},
+        "scaling": {"group": group}}))
+    assert tile.groups_per_beat == tile.column.groups_per_beat == groups
+    assert (tile.dot_array.lanes, tile.dot_array.group_beats) == dot
+    assert tile.activation_atoms_per_beat == tile.activation_buffer.atoms_per_beat == atoms
+    assert tile.column.lanes == tile.lanes and tile.column.span == tile.span
+    # Of one element more than a beat, the scales of two whole beats are stored.
+    k = tile.span + 1
+    assert tile.groups(k) == groups + 1 and tile.stored_groups(k) == 2 * groups
+    assert tile.activation_atoms(k) * tile.atom_bits >= k * tile.activation_format.bits
+    assert tile.activation_atoms(k) == atoms * tile.k_atoms(k)
 
 
 def test_strips_cover_the_accumulation(tile: Tile) -> None:
@@ -80,7 +110,9 @@ def test_layouts_hold_every_element(tile: Tile) -> None:
         assert tile.k_atoms(k) * tile.lanes >= k > (tile.k_atoms(k) - 1) * tile.lanes
         assert tile.groups(k) * tile.group >= k > (tile.groups(k) - 1) * tile.group
         assert tile.padded_rows(rows) >= rows > tile.padded_rows(rows) - tile.rows_per_strip
-        assert tile.weight_stream_atoms(rows, k) * tile.atom_bytes >= rows * k
+        assert tile.weight_stream_atoms(rows, k) * tile.lanes >= rows * k
+        bits = tile.activation_format.bits
+        assert tile.activation_atoms(k) * tile.atom_bits >= tile.k_atoms(k) * tile.lanes * bits
         assert tile.result_atoms(rows) * tile.result_packer.rows_per_atom >= rows
 
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["HELD", "INTERRUPTED", "NOT_HELD", "VERBS", "WRONG_INPUT", "main", "run_command"]
 
 # In the order of --help.
-VERBS = ("check", "explain", "generate", "verify", "run", "synth", "power", "fpga", "trial",
-         "doctor", "schema")
+VERBS = ("check", "explain", "generate", "verify", "run", "accuracy", "synth", "power", "fpga",
+         "trial", "doctor", "schema")
 
 # Exit codes; typer itself ends wrong usage with 2.
 HELD, NOT_HELD, WRONG_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143

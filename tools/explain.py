@@ -62,7 +62,8 @@ def explanation(tile: Tile, rows: int, k: int) -> Explanation:
         "geometry": {
             "atom_bytes": tile.atom_bytes, "lanes": tile.lanes, "columns": tile.columns,
             "multipliers": tile.lanes * tile.columns, "group": tile.group,
-            "group_beats": tile.group_beats, "rows_per_strip": tile.rows_per_strip,
+            "group_beats": tile.group_beats, "groups_per_beat": tile.groups_per_beat,
+            "rows_per_strip": tile.rows_per_strip,
             "rows_per_block": tile.rows_per_block, "scale_rows": tile.scale_rows,
             "k_max": tile.k_max, "rows_max": ROWS_MAX},
         "widths": {"product_bits": dot.product_bits, "beat_bits": dot.beat_bits,
@@ -98,7 +99,7 @@ def _rate(quantity: str, value: float, unit: str) -> dict[str, Any]:
 
 
 def _load_atoms(tile: Tile, k: int) -> int:
-    return tile.k_atoms(k) + tile.activation_scale_atoms(k)
+    return tile.activation_atoms(k) + tile.activation_scale_atoms(k)
 
 
 def _buffers(tile: Tile) -> list[dict[str, Any]]:
@@ -114,7 +115,8 @@ def _buffers(tile: Tile) -> list[dict[str, Any]]:
     else:
         memory = [buffer("write queue", 1, tile.axi4.write_queue_atoms, tile.atom_bits)]
     return [
-        buffer("activation codes", tile.columns, tile.activation_buffer.depth, tile.atom_bits),
+        buffer("activation codes", tile.columns, tile.activation_buffer.depth,
+               tile.activation_buffer.beat_bits),
         buffer("activation scales", tile.columns, tile.activation_scale_buffer.depth,
                tile.atom_bits),
         buffer("weight scales", 1, tile.weight_scale_buffer.depth, tile.atom_bits),
@@ -141,7 +143,8 @@ class _Layout:
 
 def _activation_layout(tile: Tile, k: int) -> list[dict[str, Any]]:
     codes, scales = _Layout(tile), _Layout(tile)
-    codes.part(f"source: X[column, 0:{k}], {tile.activation_format.name}", tile.k_atoms(k))
+    codes.part(f"source: X[column, 0:{k}], {tile.activation_format.name}",
+               tile.activation_atoms(k))
     scales.part(f"source_scales: {_count(tile.groups(k), 'scale')}, group after group, "
                 f"{tile.scale_format.name}", tile.activation_scale_atoms(k))
     return codes.parts + scales.parts
@@ -154,16 +157,17 @@ def _weight_layout(tile: Tile, rows: int, k: int) -> list[dict[str, Any]]:
     layout = _Layout(tile)
     layout.part(f"block 0: scales of {_count(tile.groups(k), 'group')} x "
                 f"{_count(tile.scale_rows, 'scale row')}", scale_atoms)
-    first = [(group, row) for group in range(min(2, tile.groups(k))) for row in range(strip)]
+    first = [(low, row) for low in range(0, k, tile.span)[:2] for row in range(strip)]
     start = layout.offset
-    for group, row in first[:6]:
-        low, high = group * tile.group, min(k, (group + 1) * tile.group)
+    for low, row in first[:6]:
+        high = min(k, low + tile.span)
         atoms = tile.k_atoms(high - low)
         layout.part(f"  strip 0: W[{row}, {low}:{high}]" if row < rows else
                     f"  strip 0: zeros for row {row}", atoms)
     done = layout.offset - start
     if strip_atoms * tile.atom_bytes > done:
-        layout.part("  strip 0: and so on, group after group, row after row",
+        turn = "atom" if tile.span == tile.lanes else "group"
+        layout.part(f"  strip 0: and so on, {turn} after {turn}, row after row",
                     strip_atoms - done // tile.atom_bytes)
     strips_left = min(per_block, tile.padded_rows(rows)) // strip - 1
     if strips_left:
@@ -206,20 +210,29 @@ def _show(tile: Tile, data: Explanation) -> None:
          f"{formats['weights']}"),
         ("columns", geometry["columns"], "activation vectors that share one pass over the weights"),
         ("multipliers", geometry["multipliers"], "lanes x columns"),
+        ("groups of a beat", geometry["groups_per_beat"], f"lanes / {geometry['group']} elements")
+        if tile.groups_per_beat > 1 else
         ("beats of a group", geometry["group_beats"], f"{geometry['group']} elements / lanes"),
         ("rows of a strip", geometry["rows_per_strip"],
-         "interleaved, so that no group waits for the last one's addition"),
+         "interleaved, so that no sum waits for the last one's addition"),
         ("rows of a block", geometry["rows_per_block"], "their weight scales stand in front"),
         ("largest K", geometry["k_max"], "compute.k_max"),
     ])
-    _table("Widths", ("quantity", "bits", "what"), [
-        ("product", widths["product_bits"],
-         f"{formats['weights']} x {formats['activations']}, in units of "
-         f"2^{widths['lsb_exponent']}"),
-        ("sum of a beat", widths["beat_bits"], f"{geometry['lanes']} products"),
-        ("sum of a group", widths["sum_bits"],
-         f"{geometry['group']} products, exact; rounded once to FP32"),
-    ])
+    pair = f"{formats['weights']} x {formats['activations']}"
+    products = f"{tile.dot_array.lanes} products"
+    if tile.description.compute.accumulation == "fp32-tree":
+        why = (f"{pair}, exact in FP32", f"{products}, rounded at each addition",
+               f"{tile.sum_elements} products, rounded at each addition")
+    elif tile.interleaved:
+        why = (f"{pair}, aligned to the largest exponent and cut",
+               f"{products} and the sum before", f"significant bits, of {tile.sum_elements} "
+               "products; rounded once to FP32")
+    else:
+        why = (f"{pair}, in units of 2^{widths['lsb_exponent']}", products,
+               f"{geometry['group']} products, exact; rounded once to FP32")
+    _table("Widths", ("quantity", "bits", "what"), zip(
+        ("product", "sum of a beat", "sum of a group"),
+        (widths["product_bits"], widths["beat_bits"], widths["sum_bits"]), why, strict=True))
     _table("Latencies", ("unit", "cycles"), data["latencies"].items())
     _table("Buffers", ("buffer", "count", "words", "bits a word", "bytes"), [
         (entry["name"], entry["count"], entry["words"], entry["word_bits"], entry["bytes"])

@@ -16,7 +16,10 @@ Effort = Literal["area", "balanced", "speed"]
 # stay logic (-norom).
 WORD_RECIPE = (
     "proc", "chformal -remove", "opt_expr", "opt_clean", "opt -nodffe -nosdff", "opt",
-    "wreduce", "peepopt", "opt_clean", "alumacc", "share", "opt", "memory -nomap -norom",
+    "wreduce", "peepopt", "opt_clean",
+    # Signed products from 8 bits on by Booth's recoding; shorter ones are smaller without.
+    "booth t:$mul r:A_SIGNED=1 %i r:A_WIDTH>=8 %i",
+    "alumacc", "share", "opt", "memory -nomap -norom",
     "opt_clean", "opt -fast -full", "opt -undriven -fine",
 )
 # Sums of many terms as rows of full adders, in the library's cells.

@@ -75,26 +75,35 @@ def operand(tile: "Tile", place: str, scales: str | None, option: str, blocks: b
     """Codes [rows, K] and scales of one operand, quantized here when it comes as float."""
     import numpy as np
 
+    from golden.decoder import code_dtype
     from golden.quantizer import quantize, quantize_blocks
+    from spec.formats import IntegerFormat
     from tools.tensors import expect, read_tensor
 
     fmt = tile.weight_format if blocks else tile.activation_format
     array = read_tensor(place, option, fmt.name)
+    if array.dtype == np.int8 and isinstance(fmt, IntegerFormat):
+        # Two's complement as numpy has it, as codes.
+        array = array.view(np.uint8) & np.uint8((1 << fmt.bits) - 1)
     if not blocks and array.ndim == 1:
         array = array[None, :]
     what = "[M, K]" if blocks else "[columns, K] or [K]"
+    kind = np.dtype(code_dtype(fmt)).name
     if scales is None:
         if array.dtype == np.uint8:
             raise UserError(f"{option} holds codes (uint8): name their scales with "
                             f"{option[:-1]}-scales, or give float32 values")
         array = expect(array, option, FLOATS, (None, None), what)
         return (quantize_blocks if blocks else quantize)(array, fmt, tile.description.scaling)
-    codes = expect(array, option, {"uint8": "codes, as scales are given"}, (None, None), what)
+    codes = expect(array, option, {kind: "codes, as scales are given"}, (None, None), what)
+    if int(codes.max()) >> fmt.bits:
+        raise UserError(f"{option} has the code {int(codes.max())}; codes of {fmt.name} are below "
+                        f"{1 << fmt.bits}")
     rows = tile.description.scaling.weight_rows if blocks else 1
     shape = (-(-codes.shape[0] // rows), tile.groups(codes.shape[1]))
-    kind = {"uint8": "E8M0"} if tile.scale_format.name == "e8m0" else {"float32": "scales"}
+    scale_type = {"uint8": "E8M0"} if tile.scale_format.name == "e8m0" else {"float32": "scales"}
     found = read_tensor(scales, f"{option[:-1]}-scales", "e8m0")
     if not blocks and found.ndim == 1:
         found = found[None, :]
-    return codes, expect(found, f"{option[:-1]}-scales", kind, shape,
+    return codes, expect(found, f"{option[:-1]}-scales", scale_type, shape,
                          f"{list(shape)}, one for {rows} x {tile.group} elements")
