@@ -35,14 +35,16 @@ def _seconds(work: Callable[[], Any]) -> float:
     return min(times)
 
 
-def _gemv_rate(weights: str, activations: str, scaling: Scaling, size: int, columns: int) -> float:
-    compute = Compute.model_validate({"weights": weights, "activations": activations})
+def _gemv_rate(weights: str, activations: str, scaling: Scaling, size: int, columns: int,
+               **sums: Any) -> float:
+    compute = Compute.model_validate({"weights": weights, "activations": activations, **sums})
     tile = Tile(description=Description(name="benchmark", compute=compute, scaling=scaling))
     rng = np.random.default_rng(0)
-    # Every finite code of both formats; E4M3 and E5M2 share the range up to 0x7B.
-    w, x = (np.bitwise_or(rng.integers(0, 0x7C, (rows, size), dtype=np.uint8),
-                          rng.integers(0, 2, (rows, size), dtype=np.uint8) << np.uint8(7))
-            for rows in (size, columns))
+    # Every finite code of both signs.
+    w, x = (np.bitwise_or(rng.integers(0, fmt.largest_code + 1, (rows, size), dtype=np.uint8),
+                          rng.integers(0, 2, (rows, size), dtype=np.uint8)
+                          * np.uint8(fmt.sign_mask))
+            for rows, fmt in ((size, tile.weight_format), (columns, tile.activation_format)))
     shapes = (-(-size // scaling.weight_rows), tile.groups(size)), (columns, tile.groups(size))
     ws, xs = (rng.integers(110, 140, shape, dtype=np.uint8) if scaling.format == "e8m0"
               else rng.random(shape, dtype=np.float32) for shape in shapes)
@@ -61,12 +63,23 @@ def quantize_rate(function: Callable[..., Any], scaling: Scaling, dtype: type[An
 def _measure(quick: bool) -> list[Row]:
     size = 2048 if quick else 4096
     e8m0, fp32 = Scaling(), Scaling(format="fp32", rule="fp32-div")
+    long = Scaling(group=1024)
+    mx = Scaling(group=32, weight_rows=1, rule="e8m0-floor")
     rows = []
+    for name, fmt, goal in (("MXFP8", "e4m3", 5e9), ("MXFP4", "e2m1", None)):
+        rows.append(row(f"gemv {size} x {size}, 128 columns, {name}",
+                        _gemv_rate(fmt, fmt, mx, size, 128), "MAC/s", at_least=goal))
+    for kind, goal in (("aligned", 1e8), ("fp32-tree", None)):
+        sums = {"accumulation_bits": 14} if kind == "aligned" else {}
+        rows.append(row(
+            f"gemv {size // 2} x {size // 2}, 16 columns, e4m3 x e4m3, {kind}",
+            _gemv_rate("e4m3", "e4m3", e8m0, size // 2, 16, accumulation=kind, **sums), "MAC/s",
+            at_least=goal))
     for pair, scaling, columns, goal in (
             (("e4m3", "e4m3"), e8m0, 128, 5e9), (("e4m3", "e4m3"), e8m0, 64, 5e9),
             (("e4m3", "e4m3"), e8m0, 4, None), (("e4m3", "e4m3"), e8m0, 1, None),
             (("e4m3", "e4m3"), fp32, 128, 5e9), (("e4m3", "e5m2"), e8m0, 128, None),
-            (("e5m2", "e5m2"), e8m0, 128, None)):
+            (("e5m2", "e5m2"), e8m0, 128, 3e9), (("int8", "int8"), long, 128, 2e10)):
         rows.append(row(f"gemv {size} x {size}, {columns} columns, {pair[0]} x {pair[1]}, "
                         f"{scaling.format} scales",
                         _gemv_rate(*pair, scaling, size, columns), "MAC/s", at_least=goal))

@@ -16,8 +16,10 @@ from typing import Any
 
 from benchmarks import libraries
 from benchmarks.rows import Row, report, row
+from benchmarks.sums import summing_tile
 from hdl.dot_array import DotArray
 from hdl.verilog import tile_rtlil, unit_rtlil
+from spec.arithmetic import AnyDotArrayParams, DotArrayParams
 from spec.description import Quantize
 from spec.load import load_tile
 from spec.tile import Tile
@@ -91,31 +93,38 @@ def tiles() -> list[Row]:
 
 
 def dot_arrays(pdks: tuple[Pdk, ...] = ("nangate45", "asap7")) -> list[Row]:
-    """Rows of the dot array of the default tile, accumulator included, per lane.
+    """Rows of dot arrays, accumulators included, per lane.
 
-    On Nangate45 without registers but the accumulator, on ASAP7 as the default tile has it.
+    On Nangate45 without registers but the accumulator; on ASAP7 that of the default tile, as it is.
     """
-    tile = _tile("hbm3_fp8")
+    default = _tile("hbm3_fp8")
     rows = []
-    for pdk in pdks:
-        library = _library(pdk)
-        params = tile.dot_array
-        if pdk == "nangate45":
-            params = params.model_copy(update={"multiply": 0, "adder_tree": 0})
-        title = f"dot array, E4M3, {pdk}, " + (
-            "smallest" if pdk == "nangate45" else "pipelined for 1.25 ns")
-        area = slack = None
-        if library is not None:
-            found = _mapped(tile, "dot_array", unit_rtlil(DotArray(params), "dot_array"), library,
-                            "area")
-            area = found.total.total_ge / params.lanes
-            if isinstance(found.timing, TimingReport):
-                slack = found.timing.critical.slack
-        rows.append(row(f"{title}: area per lane", area, "GE", "synthesised",
-                        at_most=560 if pdk == "nangate45" else 700))
-        if pdk == "asap7":
-            rows.append(row(f"{title}: worst slack", slack, "ps", "synthesised", at_least=0.0))
+    if "nangate45" in pdks:
+        for fmt, title, most in (("e4m3", "E4M3", 560), ("e2m1", "FP4 (E2M1)", 180),
+                                 ("int8", "INT8", 525)):
+            tile = summing_tile(fmt, None, default.group, "exact")
+            params = tile.dot_array.model_copy(update={"multiply": 0, "adder_tree": 0})
+            area, _ = _dot_array(tile, params, "nangate45")
+            rows.append(row(f"dot array, {title}, nangate45, smallest: area per lane", area, "GE",
+                            "synthesised", at_most=most))
+    if "asap7" in pdks:
+        title = "dot array, E4M3, asap7, pipelined for 1.25 ns"
+        area, slack = _dot_array(default, default.dot_array, "asap7")
+        rows += [row(f"{title}: area per lane", area, "GE", "synthesised", at_most=700),
+                 row(f"{title}: worst slack", slack, "ps", "synthesised", at_least=0.0)]
     return rows
+
+
+def _dot_array(tile: Tile, params: AnyDotArrayParams,
+               pdk: Pdk) -> tuple[float | None, float | None]:
+    """Area in gate equivalents per lane, and worst slack in ps; None without the library."""
+    library = _library(pdk)
+    if library is None:
+        return None, None
+    assert isinstance(params, DotArrayParams)
+    found = _mapped(tile, "dot_array", unit_rtlil(DotArray(params), "dot_array"), library, "area")
+    slack = found.timing.critical.slack if isinstance(found.timing, TimingReport) else None
+    return found.total.total_ge / params.lanes, slack
 
 
 def energy() -> list[Row]:

@@ -22,7 +22,8 @@ __all__ = ["BENCHMARKS", "RESULTS", "SHOWN", "main", "render", "updated"]
 PROJECT = Path(__file__).resolve().parent.parent
 README = PROJECT / "README.md"
 RESULTS = PROJECT / "docs" / "results"
-BENCHMARKS = ("gemv", "memory", "near_memory", "traffic", "golden", "synthesis", "physical")
+BENCHMARKS = ("gemv", "memory", "near_memory", "traffic", "golden", "accuracy", "bits",
+              "synthesis", "physical")
 BEGIN, END = "<!-- results -->\n", "<!-- /results -->\n"
 
 # The rows that README shows: benchmark, quantity and unit of the row, and what README calls it.
@@ -59,6 +60,13 @@ SHOWN = (
      "golden model, bit-exact GEMV, one core"),
     ("golden", "quantize float32 to e4m3, 1 x 128, e8m0-ceil", "elements/s",
      "golden model, quantization of float32 to E4M3, one core"),
+    ("accuracy", "E4M3, K = 4096, 1048576 results, normal inputs: max over rms, aligned, 14 bits, "
+     "FP32 every 4096", "%", "largest of 2^20 errors over the rms, 14-bit sums, K = 4096"),
+    ("accuracy", "E4M3, K = 4096, 1048576 results, normal inputs: max over rms, exact, FP32 every "
+     "128", "%", "the same with this tile's exact sums"),
+    ("bits", "e4m3 x e4m3, exact: column, per lane", "GE", "column of exact sums, E4M3, per lane"),
+    ("bits", "e4m3 x e4m3, aligned, 14 bits: column, per lane", "GE",
+     "column of 14-bit sums, E4M3, per lane"),
     ("synthesis", "hbm3_fp8: logic", "GE", "logic, `hbm3_fp8`"),
     ("synthesis", "hbm3_fp8_x4: logic", "GE", "logic, `hbm3_fp8_x4`"),
     ("synthesis", "hbm3_fp8_native: memory controller without its memories", "GE",
