@@ -1,8 +1,8 @@
 """GEMV on the simulated tile, memory that always answers: cycles, time of the simulation.
 
 ``python -m benchmarks.gemv [--quick] [--json]``: 4096 x 4096 (``--quick``: 512 x 4096) at one and
-at four columns, and with the scales of MXFP8 and MXFP4 in the stream; every result compared with
-the golden model's.
+at four columns, and with the scales of MXFP8, MXFP6, MXFP4 and NVFP4, and the zero points of UINT4,
+in the stream; every result compared with the golden model's.
 """
 
 import argparse
@@ -15,17 +15,19 @@ from spec.load import load_tile
 
 __all__ = ["main", "measure"]
 
-TILES = Path(__file__).parent.parent / "tiles"
+TILES = ("hbm3_fp8", "hbm3_fp8_x4", "hbm3_mxfp8", "hbm3_mxfp6", "hbm3_mxfp4", "hbm3_nvfp4",
+         "hbm3_uint4_fp8")
+FOLDER = Path(__file__).parent.parent / "tiles"
 K = 4096
 SIMULATION_GOAL_S = 60.0
 
 
 def measure(name: str, rows: int) -> list[Row]:
     """Rows of one tile: cycles from the counters of LOAD and GEMV, and wall time."""
-    tile = load_tile(TILES / f"{name}.toml")
+    tile = load_tile(FOLDER / f"{name}.toml")
     done, equal, seconds = timed_gemv(tile, rows, K)
     counters = done.counters
-    atoms, stream = rows * tile.k_atoms(K), tile.weight_stream_atoms(rows, K)
+    atoms, stream = tile.weight_atoms(rows, K), tile.weight_stream_atoms(rows, K)
     what = f"{name}: GEMV {rows} x {K}, {tile.columns} column{'s' if tile.columns > 1 else ''}"
     return [
         row(f"{what}, LOAD included", counters.cycles, "cycles", "simulated",
@@ -45,8 +47,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
     arguments = parser.parse_args()
     rows = 512 if arguments.quick else 4096
-    found = [line for name in ("hbm3_fp8", "hbm3_fp8_x4", "hbm3_mxfp8", "hbm3_mxfp4")
-             for line in measure(name, rows)]
+    found = [line for name in TILES for line in measure(name, rows)]
     return report("GEMV on the simulated tile", found, arguments.json)
 
 

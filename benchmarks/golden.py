@@ -13,7 +13,9 @@ import numpy as np
 from benchmarks.rows import Row, report, row
 from golden.gemv import gemv
 from golden.quantizer import quantize, quantize_blocks
+from golden.scales import block_scales
 from spec.description import Compute, Description, Scaling
+from spec.formats import E4M3, FORMATS
 from spec.tile import Tile
 
 __all__ = ["main", "quantize_rate"]
@@ -35,6 +37,15 @@ def _seconds(work: Callable[[], Any]) -> float:
     return min(times)
 
 
+def _scales(rng: np.random.Generator, name: str, shape: tuple[int, int]) -> Any:
+    if name == "e8m0":
+        return rng.integers(110, 140, shape, dtype=np.uint8)
+    if name == "e4m3":
+        return block_scales(rng.integers(0, E4M3.largest_code + 1, shape, dtype=np.uint8),
+                            rng.random(shape[0], dtype=np.float32))
+    return rng.random(shape, dtype=np.float32)
+
+
 def _gemv_rate(weights: str, activations: str, scaling: Scaling, size: int, columns: int,
                **sums: Any) -> float:
     compute = Compute.model_validate({"weights": weights, "activations": activations, **sums})
@@ -44,10 +55,9 @@ def _gemv_rate(weights: str, activations: str, scaling: Scaling, size: int, colu
     w, x = (np.bitwise_or(rng.integers(0, fmt.largest_code + 1, (rows, size), dtype=np.uint8),
                           rng.integers(0, 2, (rows, size), dtype=np.uint8)
                           * np.uint8(fmt.sign_mask))
-            for rows, fmt in ((size, tile.weight_format), (columns, tile.activation_format)))
+            for rows, fmt in ((size, FORMATS[weights]), (columns, FORMATS[activations])))
     shapes = (-(-size // scaling.weight_rows), tile.groups(size)), (columns, tile.groups(size))
-    ws, xs = (rng.integers(110, 140, shape, dtype=np.uint8) if scaling.format == "e8m0"
-              else rng.random(shape, dtype=np.float32) for shape in shapes)
+    ws, xs = (_scales(rng, scaling.format, shape) for shape in shapes)
     return size * size * columns / _seconds(lambda: gemv(w, ws, x, xs, tile))
 
 
@@ -65,10 +75,12 @@ def _measure(quick: bool) -> list[Row]:
     e8m0, fp32 = Scaling(), Scaling(format="fp32", rule="fp32-div")
     long = Scaling(group=1024)
     mx = Scaling(group=32, weight_rows=1, rule="e8m0-floor")
+    nv = Scaling(format="e4m3", rule="e4m3-nvfp4", group=16, weight_rows=1)
     rows = []
-    for name, fmt, goal in (("MXFP8", "e4m3", 5e9), ("MXFP4", "e2m1", None)):
+    for name, fmt, scaling, goal in (("MXFP8", "e4m3", mx, 5e9), ("MXFP4", "e2m1", mx, None),
+                                     ("NVFP4", "e2m1", nv, 5e9)):
         rows.append(row(f"gemv {size} x {size}, 128 columns, {name}",
-                        _gemv_rate(fmt, fmt, mx, size, 128), "MAC/s", at_least=goal))
+                        _gemv_rate(fmt, fmt, scaling, size, 128), "MAC/s", at_least=goal))
     for kind, goal in (("aligned", 1e8), ("fp32-tree", None)):
         sums = {"accumulation_bits": 14} if kind == "aligned" else {}
         rows.append(row(

@@ -17,12 +17,12 @@ from typing import Any
 from benchmarks import libraries
 from benchmarks.rows import Row, report, row
 from benchmarks.sums import summing_tile
-from hdl.dot_array import DotArray
 from hdl.verilog import tile_rtlil, unit_rtlil
-from spec.arithmetic import AnyDotArrayParams, DotArrayParams
+from spec.arithmetic import AnyDotArrayParams, BlockDotArrayParams
 from spec.description import Quantize
 from spec.load import load_tile
 from spec.tile import Tile
+from tools.benches import component
 from tools.console import UserError, say
 from tools.fpga_flow import build
 from tools.liberty import Library
@@ -101,12 +101,18 @@ def dot_arrays(pdks: tuple[Pdk, ...] = ("nangate45", "asap7")) -> list[Row]:
     rows = []
     if "nangate45" in pdks:
         for fmt, title, most in (("e4m3", "E4M3", 560), ("e2m1", "FP4 (E2M1)", 180),
-                                 ("int8", "INT8", 525)):
+                                 ("e2m3", "FP6 (E2M3)", None), ("int8", "INT8", 525)):
             tile = summing_tile(fmt, None, default.group, "exact")
             params = tile.dot_array.model_copy(update={"multiply": 0, "adder_tree": 0})
             area, _ = _dot_array(tile, params, "nangate45")
             rows.append(row(f"dot array, {title}, nangate45, smallest: area per lane", area, "GE",
                             "synthesised", at_most=most))
+        # With scales of blocks; registers stand behind its blocks in any case.
+        tile = _tile("hbm3_nvfp4")
+        params = tile.dot_array.model_copy(update={"multiply": 0, "adder_tree": 0})
+        area, _ = _dot_array(tile, params, "nangate45")
+        rows.append(row("dot array, NVFP4, nangate45, smallest: area per lane", area, "GE",
+                        "synthesised"))
     if "asap7" in pdks:
         title = "dot array, E4M3, asap7, pipelined for 1.25 ns"
         area, slack = _dot_array(default, default.dot_array, "asap7")
@@ -121,8 +127,8 @@ def _dot_array(tile: Tile, params: AnyDotArrayParams,
     library = _library(pdk)
     if library is None:
         return None, None
-    assert isinstance(params, DotArrayParams)
-    found = _mapped(tile, "dot_array", unit_rtlil(DotArray(params), "dot_array"), library, "area")
+    name = "block_dot_array" if isinstance(params, BlockDotArrayParams) else "dot_array"
+    found = _mapped(tile, name, unit_rtlil(component(name, params), name), library, "area")
     slack = found.timing.critical.slack if isinstance(found.timing, TimingReport) else None
     return found.total.total_ge / params.lanes, slack
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.aligned_dot_array import aligned_dot_array
+from golden.block_dot_array import block_dot_array
 from golden.checks import check_array
 from golden.decoder import code_dtype
 from golden.dot_array import dot_array
@@ -15,7 +16,10 @@ from golden.fp32_rounder import fp32_rounder
 from golden.group_scaler import group_scaler
 from golden.row_accumulator import row_accumulator
 from golden.scale_combiner import scale_combiner
-from spec.arithmetic import AlignedDotArrayParams, ColumnParams, Fp32DotArrayParams
+from golden.scales import tensor_scales
+from spec.arithmetic import (
+    AlignedDotArrayParams, BlockDotArrayParams, ColumnParams, DotArrayParams, Fp32DotArrayParams,
+)
 
 __all__ = ["column"]
 
@@ -31,9 +35,21 @@ def column(weights: NDArray[Any], weight_scales: NDArray[Any], activations: NDAr
         times the combined scale, rounded; added to the row in ascending order. The groups of one
         beat are first added to each other, in pairs of neighbours, pairs of pairs and so on.
         Aligned or FP32 sums, one or more of a group, take the place of the exact one.
+
+        With blocks (NVFP4), scales are arrays of :data:`golden.scales.BLOCK_SCALE`, and a row is
+        one sum of scaled blocks, exact, rounded once, times the combined scale of the tensors.
+    :Errors: ``ValueError`` where the scales of one row are of several tensors.
     """
     check_array("column: weights", weights, code_dtype(params.weight_format))
     check_array("column: activations", activations, code_dtype(params.activation_format))
+    if isinstance(params.dot_array, BlockDotArrayParams):
+        sums = block_dot_array(weights, weight_scales["block"], activations,
+                               activation_scales["block"], params.dot_array)
+        combined = scale_combiner(tensor_scales(activation_scales).view(np.uint32),
+                                  tensor_scales(weight_scales).view(np.uint32),
+                                  params.scale_combiner)
+        return row_accumulator(group_scaler(fp32_rounder(sums, params.fp32_rounder), combined,
+                                            params.group_scaler)[None])
     elements = params.dot_array.lanes * params.dot_array.group_beats
     terms = []
     for place, start in enumerate(range(0, activations.shape[-1], elements)):
@@ -58,4 +74,5 @@ def _sums(weights: NDArray[Any], activations: NDArray[Any],
         return aligned_dot_array(weights, activations, params.dot_array)
     if isinstance(params.dot_array, Fp32DotArrayParams):
         return fp32_dot_array(weights, activations, params.dot_array)
+    assert isinstance(params.dot_array, DotArrayParams)
     return fp32_rounder(dot_array(weights, activations, params.dot_array), params.fp32_rounder)

@@ -13,13 +13,16 @@ __all__ = ["CommandSizes", "command_checker", "command_sizes"]
 class CommandSizes:
     """Sizes of a LOAD or a GEMV, in atoms.
 
-    ``k_atoms`` of one row of weights or one vector of activations, ``scale_atoms`` of the scales of
-    one vector (LOAD) or in front of one block (GEMV), ``source_atoms`` and ``other_atoms`` of the
-    two regions: the other is at ``source_scales`` (LOAD) or ``target`` (GEMV).
+    ``k_atoms`` of one row of weights or one vector of activations (of packed codes, beats of one
+    and a half), ``scale_atoms`` of the scales of
+    one vector (LOAD) or in front of one block (GEMV), ``zero_atoms`` of the zero points behind
+    these, ``source_atoms`` and ``other_atoms`` of the two regions: the other is at
+    ``source_scales`` (LOAD) or ``target`` (GEMV).
     """
 
     k_atoms: int
     scale_atoms: int
+    zero_atoms: int
     source_atoms: int
     other_atoms: int
 
@@ -34,14 +37,23 @@ def command_sizes(command: Command, params: CommandCheckerParams) -> CommandSize
     groups = _ceil_divide(command.k, params.group)
     if command.opcode == Opcode.LOAD:
         k_atoms *= params.activation_atoms
-        scale_atoms = _ceil_divide(groups, params.scales_per_atom)
-        return CommandSizes(k_atoms, scale_atoms, k_atoms, scale_atoms)
-    scale_atoms = _ceil_divide(groups * params.scale_rows, params.scales_per_atom)
+        code_atoms = _ceil_divide(3 * k_atoms, 2) if params.activations_packed else k_atoms
+        scale_atoms = (_ceil_divide(groups, params.scales_per_atom)
+                       + params.tensor_scale_atoms)
+        return CommandSizes(k_atoms, scale_atoms, 0, code_atoms, scale_atoms)
+    scale_atoms = (_ceil_divide(groups * params.scale_rows, params.scales_per_atom)
+                   + params.tensor_scale_atoms)
+    zero_atoms = (_ceil_divide(groups * params.scale_rows, params.zeros_per_atom)
+                  if params.zeros_per_atom else 0)
     strips = _ceil_divide(command.rows, params.rows_per_strip)
+    code_atoms = strips * params.rows_per_strip * k_atoms
+    if params.weights_packed:
+        # A strip has an even number of rows.
+        code_atoms = code_atoms * 3 // 2
     blocks = _ceil_divide(command.rows, params.rows_per_block)
     return CommandSizes(
-        k_atoms, scale_atoms,
-        strips * params.rows_per_strip * k_atoms + blocks * scale_atoms,
+        k_atoms, scale_atoms, zero_atoms,
+        code_atoms + blocks * (scale_atoms + zero_atoms),
         _ceil_divide(command.k if command.transposed else command.rows,
                      params.rows_per_result_atom))
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from golden.checks import check_array
 from spec.arithmetic import DecoderParams, ProductsParams
-from spec.formats import IntegerFormat, NumberFormat
+from spec.formats import IntegerFormat, NumberFormat, WeightFormat
 
 __all__ = ["Decoded", "code_dtype", "decode", "decoder", "special_codes"]
 
@@ -27,7 +27,7 @@ class Decoded(NamedTuple):
     infinite: NDArray[np.bool_]
 
 
-def code_dtype(fmt: NumberFormat) -> type[np.generic]:
+def code_dtype(fmt: WeightFormat) -> type[np.generic]:
     """The smallest unsigned dtype that holds a code of ``fmt``."""
     return np.uint8 if fmt.bits <= 8 else np.uint16 if fmt.bits <= 16 else np.uint32
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.decoder import decode, special_codes
+from golden.decoder import code_dtype, decode, special_codes
 from spec.formats import NumberFormat
 
 __all__ = ["LONGEST_GROUP", "Operand", "exact_matmul", "limbs_of", "narrow", "operand"]
@@ -53,7 +53,7 @@ def _magnitude_bits(fmt: NumberFormat) -> int:
 @cache
 def limbs_of(fmt: NumberFormat) -> tuple[NDArray[Any], ...]:
     """Per limb, its value for each code in units of ``2**smallest_exponent``; special codes 0."""
-    values = decode(np.arange(1 << fmt.bits, dtype=np.uint8), fmt)
+    values = decode(np.arange(1 << fmt.bits, dtype=code_dtype(fmt)), fmt)
     integers = np.where(special_codes(fmt), 0.0, np.ldexp(values, -fmt.smallest_exponent))
     if _magnitude_bits(fmt) <= _NARROW_BITS:
         return (integers.astype(np.float32),)
@@ -74,7 +74,7 @@ def operand(codes: NDArray[np.uint8], fmt: NumberFormat) -> Operand:
     """Decode ``codes`` [rows, n] once for any number of products."""
     limbs = tuple(np.take(table, codes) for table in limbs_of(fmt))
     nan_rows, infinite_codes = None, None
-    magnitude = codes & np.uint8(fmt.sign_mask - 1)
+    magnitude = codes & codes.dtype.type(fmt.sign_mask - 1)
     if magnitude.size and int(magnitude.max()) > fmt.largest_code:
         infinity = fmt.infinity_code
         nan = magnitude > (fmt.largest_code if infinity is None else infinity)

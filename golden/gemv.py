@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.aligned_matmul import AlignedOperand, aligned_matmul, aligned_operand
+from golden.block_matmul import LONGEST_ROW, block_matmul, block_operand
 from golden.checks import check_array, check_shape
 from golden.decoder import code_dtype
 from golden.encoder import encode
@@ -14,8 +15,12 @@ from golden.fp32 import to_fp32_codes
 from golden.fp32_dot_array import fp32_dot_array
 from golden.scale_combiner import E8M0_NAN
 from golden.scaled_matmul import scaled_operand, scaled_terms
-from spec.arithmetic import AlignedDotArrayParams, DotArrayParams, Fp32DotArrayParams
-from spec.formats import NumberFormat
+from golden.scales import scale_dtype, tensor_scales, weight_scale_dtype
+from golden.zero_subtractor import zero_subtractor
+from spec.arithmetic import (
+    AlignedDotArrayParams, BlockDotArrayParams, DotArrayParams, Fp32DotArrayParams,
+)
+from spec.formats import WeightFormat
 from spec.tile import Tile
 
 __all__ = ["gemv", "gemv_fp32"]
@@ -23,6 +28,8 @@ __all__ = ["gemv", "gemv_fp32"]
 # Elements of a block's results, and codes of a block's weights: what stays in a core's cache.
 _BLOCK_RESULTS = 1 << 15
 _BLOCK_ROWS = 512
+# Elements of weights with scales of blocks that are worked on together.
+_BLOCK_ELEMENTS = 1 << 18
 # Scaled sums of several groups that are made together.
 _CHUNK_TERMS = 1 << 18
 
@@ -43,15 +50,29 @@ def _check(weights: NDArray[Any], weight_scales: NDArray[Any],
     check_shape("gemv: activations", activations, (columns, k), "[C, K] with the weights' K")
     _check_codes("gemv: weights", weights, tile.weight_format)
     _check_codes("gemv: activations", activations, tile.activation_format)
-    scale_type = np.uint8 if tile.scale_format.name == "e8m0" else np.float32
+    if tile.block_scaled and k > LONGEST_ROW:
+        raise ValueError(f"gemv: a row whose blocks are scaled within its sum may have "
+                         f"{LONGEST_ROW} elements, not {k}")
     weight_rows = tile.description.scaling.weight_rows
-    for name, scales, shape, why in (
-            ("gemv: weight_scales", weight_scales, (-(-rows // weight_rows), tile.groups(k)),
+    for name, scales, dtype, shape, why in (
+            ("gemv: weight_scales", weight_scales, weight_scale_dtype(tile),
+             (-(-rows // weight_rows), tile.groups(k)),
              f"one per {weight_rows} x {tile.group} weights"),
-            ("gemv: activation_scales", activation_scales, (columns, tile.groups(k)),
-             f"one per {tile.group} activations")):
-        check_array(name, scales, scale_type)
+            ("gemv: activation_scales", activation_scales, scale_dtype(tile.scale_format),
+             (columns, tile.groups(k)), f"one per {tile.group} activations")):
+        _check_dtype(name, scales, dtype)
         check_shape(name, scales, shape, why)
+    if tile.zero_points:
+        _check_codes("gemv: zero points", weight_scales["zero"], tile.weight_format)
+
+
+def _check_dtype(name: str, scales: NDArray[Any], dtype: np.dtype[Any]) -> None:
+    if dtype.names is None:
+        check_array(name, scales, dtype.type)
+    elif not isinstance(scales, np.ndarray) or scales.dtype != dtype:
+        raise TypeError(f"{name} must be an array of {dtype}, not "
+                        + (f"of {scales.dtype}" if isinstance(scales, np.ndarray)
+                           else type(scales).__name__))
 
 
 def _scaled(p: Floats, weight_scales: NDArray[Any], activation_scales: NDArray[Any]) -> Floats:
@@ -72,7 +93,7 @@ def _scaled(p: Floats, weight_scales: NDArray[Any], activation_scales: NDArray[A
     return scaled
 
 
-def _check_codes(name: str, codes: NDArray[Any], fmt: NumberFormat) -> None:
+def _check_codes(name: str, codes: NDArray[Any], fmt: WeightFormat) -> None:
     if fmt.bits < 8 and int(codes.max()) >> fmt.bits:
         raise ValueError(f"{name}: {fmt.name} codes have {fmt.bits} bits, but the largest is "
                          f"{int(codes.max())}")
@@ -86,7 +107,7 @@ def _accumulated(weights: NDArray[Any], weight_scales: NDArray[Any],
     total = np.zeros((weights.shape[0], activation_scales.shape[0]), np.float32)
     scaled = None
     if activations is not None:
-        scaled = scaled_operand(weights, weight_scales, tile.weight_format, tile.group)
+        scaled = scaled_operand(weights, weight_scales, tile.factor_format, tile.group)
     elements, sums = tile.sum_elements, tile.column.sums_per_group
 
     def term(index: int) -> Floats:
@@ -98,11 +119,11 @@ def _accumulated(weights: NDArray[Any], weight_scales: NDArray[Any],
                           for vector in vectors], axis=1)
         elif isinstance(vectors, AlignedOperand):
             assert isinstance(tile.dot_array, AlignedDotArrayParams)
-            p = aligned_matmul(aligned_operand(part, tile.weight_format, tile.dot_array),
+            p = aligned_matmul(aligned_operand(part, tile.factor_format, tile.dot_array),
                                vectors, tile.dot_array)
         else:
             assert isinstance(vectors, Operand)
-            p = exact_matmul(operand(part, tile.weight_format), vectors)
+            p = exact_matmul(operand(part, tile.factor_format), vectors)
         return _scaled(p, weight_scales[:, index // sums], activation_scales[:, index // sums])
 
     step = tile.groups_per_beat
@@ -133,25 +154,51 @@ def _prepared(activations: NDArray[Any], tile: Tile) -> Prepared:
     return operand(activations, tile.activation_format)
 
 
+def _block_scaled(weights: NDArray[Any], weight_scales: NDArray[Any], activations: NDArray[Any],
+                  activation_scales: NDArray[Any], params: BlockDotArrayParams) -> Floats:
+    """Results of rows that are one sum of scaled blocks; ``weight_scales`` has a line per row."""
+    vectors = block_operand(activations, activation_scales["block"], params.activation_format,
+                            params)
+    tensors = tensor_scales(weight_scales)
+    step = max(1, _BLOCK_ELEMENTS // weights.shape[1])
+    sums = np.empty((weights.shape[0], activations.shape[0]), np.float32)
+    for start in range(0, weights.shape[0], step):
+        block = slice(start, start + step)
+        rows = block_operand(weights[block], weight_scales["block"][block], params.weight_format,
+                             params)
+        sums[block] = block_matmul(rows, vectors, params)
+    # Added to +0: no result is -0.
+    return _scaled(sums, tensors, tensor_scales(activation_scales)) + np.float32(0)
+
+
 def gemv_fp32(weights: NDArray[Any], weight_scales: NDArray[Any],
               activations: NDArray[Any], activation_scales: NDArray[Any],
               tile: Tile) -> NDArray[np.uint32]:
     """:func:`gemv` before the results are brought to the format that they have in memory."""
     _check(weights, weight_scales, activations, activation_scales, tile)
     rows, k = weights.shape
+    row_scales = np.arange(rows) // tile.description.scaling.weight_rows
+    if isinstance(tile.dot_array, BlockDotArrayParams):
+        with np.errstate(all="ignore"):
+            return to_fp32_codes(_block_scaled(weights, weight_scales[row_scales], activations,
+                                               activation_scales, tile.dot_array))
     prepared = [_prepared(activations[:, start:start + tile.sum_elements], tile)
                 for start in range(0, k, tile.sum_elements)]
     scaled = None
     if isinstance(tile.dot_array, DotArrayParams) and tile.scale_format.name == "e8m0":
         scaled = scaled_operand(activations, activation_scales, tile.activation_format, tile.group)
-    row_scales = np.arange(rows) // tile.description.scaling.weight_rows
     step = min(max(_BLOCK_RESULTS // activations.shape[0], 16), _BLOCK_ROWS)
     result = np.empty((rows, activations.shape[0]), np.float32)
     with np.errstate(all="ignore"):
         for start in range(0, rows, step):
             block = slice(start, start + step)
-            result[block] = _accumulated(weights[block], weight_scales[row_scales[block]],
-                                         prepared, activation_scales, scaled, tile)
+            factors, scales = weights[block], weight_scales[row_scales[block]]
+            if tile.zero_points:
+                zeros = np.repeat(scales["zero"], tile.group, axis=1)[:, :k]
+                factors = zero_subtractor(factors, zeros, tile.zero_subtractor)
+                scales = np.ascontiguousarray(scales["scale"])
+            result[block] = _accumulated(factors, scales, prepared, activation_scales, scaled,
+                                         tile)
     return to_fp32_codes(result)
 
 
@@ -165,13 +212,21 @@ def gemv(weights: NDArray[Any], weight_scales: NDArray[Any],
     added to each other first: what :func:`golden.column.column` gives for each row and column. Any
     number of rows, columns and elements: the tile's limits are limits of one command.
 
+    With E4M3 scales of blocks (NVFP4), a row is one group: ``p = fl32(exact sum)`` of codes times
+    the scales of their blocks over all of K, whatever K; ``combined scale = fl32(activation tensor
+    scale * weight tensor scale)``. A block's scale that is NaN makes the results of its row NaN.
+
+    Weights with zero points are their codes less the zero point of their scale.
+
     :Shapes: ``weights`` [M, K], ``weight_scales`` [ceil(M / weight_rows), ceil(K / group)],
         ``activations`` [C, K], ``activation_scales`` [C, ceil(K / group)]; result [M, C]. The last
         group is shorter when K is no multiple of the group.
-    :Formats: codes of the tile's formats, uint8 or uint16; scales uint8 (``e8m0``) or float32;
-        result codes uint32 (``fp32``, NaN 0x7FC00000) or uint16 (``bf16``, rounded once, NaN
-        0x7FC0).
-    :Errors: ``TypeError`` for a wrong dtype, ``ValueError`` for a wrong shape.
+    :Formats: codes of the tile's formats, uint8 or uint16; scales uint8 (``e8m0``), float32 or
+        :data:`golden.scales.BLOCK_SCALE` (``e4m3``), those of weights with zero points as
+        :func:`golden.scales.weight_scale_dtype` has it; result codes uint32 (``fp32``, NaN
+        0x7FC00000) or uint16 (``bf16``, rounded once, NaN 0x7FC0).
+    :Errors: ``TypeError`` for a wrong dtype, ``ValueError`` for a wrong shape, and with E4M3 scales
+        for a row whose scales are of several tensors, or of more than ``2**20`` elements.
     """
     codes = gemv_fp32(weights, weight_scales, activations, activation_scales, tile)
     return encode(codes.view(np.float32), tile.result_format)

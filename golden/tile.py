@@ -10,10 +10,11 @@ from golden.command_checker import command_checker
 from golden.decoder import code_dtype
 from golden.gemv import gemv_fp32
 from golden.result_packer import result_packer
+from golden.scales import block_scales, weight_scale_dtype
 from golden.tensor_checker import tensor_checker
 from golden.tensor_commands import TensorResults, reading_place, tensor_command
 from spec.commands import Command, ErrorCode, Opcode
-from spec.formats import NumberFormat
+from spec.formats import WeightFormat, packed
 from spec.memory_units import ReadFault
 from spec.tensor_checks import TensorCheckerParams, tensor_sizes
 from spec.tensors import ScaleRule
@@ -120,10 +121,15 @@ class GoldenTile:
         address, size = region
         return self.memory[address:address + size]
 
-    def _as_scales(self, data: NDArray[np.uint8]) -> NDArray[Any]:
-        if self.tile.scale_format.name == "e8m0":
-            return data
-        return np.frombuffer(data.tobytes(), "<f4").astype(np.float32)
+    def _as_scales(self, data: NDArray[np.uint8], count: int) -> NDArray[Any]:
+        """The first ``count`` scales in whole atoms of them."""
+        tile = self.tile
+        if tile.block_scaled:
+            tensor = np.frombuffer(data[-tile.atom_bytes:].tobytes(), "<f4", 1)
+            return block_scales(data[:count], tensor[0])
+        if tile.scale_format.name == "e8m0":
+            return data[:count].copy()
+        return np.frombuffer(data.tobytes(), "<f4", count).astype(np.float32)
 
     def _load(self, command: Command) -> ErrorCode:
         source, other = self._regions(command)
@@ -134,8 +140,9 @@ class GoldenTile:
             return error
         codes, scales = self._read(source), self._read(other)
         # Whole atoms: the lanes past k take part in GEMV as they stand.
-        self._codes[column] = _elements(codes, self.tile.activation_format)
-        self._scales[column] = self._as_scales(scales)[:self.tile.stored_groups(command.k)].copy()
+        width = self.tile.k_atoms(command.k) * self.tile.lanes
+        self._codes[column] = _elements(codes, self.tile.activation_format)[:width]
+        self._scales[column] = self._as_scales(scales, self.tile.stored_groups(command.k))
         self._k[column] = command.k
         return ErrorCode.NONE
 
@@ -174,13 +181,20 @@ class GoldenTile:
         place = 0
         for first in range(0, rows, tile.rows_per_block):
             size = tile.weight_scale_atoms(k) * tile.atom_bytes
-            block_scales = self._as_scales(stream[place:place + size])
-            block_scales = block_scales[:groups * tile.scale_rows].reshape(
-                groups // together, tile.scale_rows, together)
-            scales.append(block_scales.transpose(1, 0, 2).reshape(tile.scale_rows, groups))
+            ordered = self._as_scales(stream[place:place + size], groups * tile.scale_rows)
             place += size
+            if tile.zero_points:
+                size = tile.weight_zero_atoms(k) * tile.atom_bytes
+                both = np.empty(ordered.shape, weight_scale_dtype(tile))
+                both["scale"] = ordered
+                both["zero"] = _elements(stream[place:place + size],
+                                         tile.weight_format)[:ordered.size]
+                ordered = both
+                place += size
+            ordered = ordered.reshape(groups // together, tile.scale_rows, together)
+            scales.append(ordered.transpose(1, 0, 2).reshape(tile.scale_rows, groups))
             strips = -(-min(rows - first, tile.rows_per_block) // strip_rows)
-            size = strips * strip_rows * tile.k_atoms(k) * tile.atom_bytes
+            size = strips * strip_rows * tile.k_atoms(k) * tile.weight_beat_bits // 8
             block = _elements(stream[place:place + size], tile.weight_format)
             block = block.reshape(strips, strip_rows * width)
             place += size
@@ -214,7 +228,7 @@ class GoldenTile:
         if command.opcode == Opcode.LOAD:
             self._codes[command.columns] = results.target.reshape(-1)
             self._scales[command.columns] = self._as_scales(
-                results.target_scales.reshape(-1))[:self.tile.groups(command.k)]
+                results.target_scales.reshape(-1), self.tile.groups(command.k))
             self._k[command.columns] = command.k
         elif command.to_host:
             self.host_results.append(results.host)
@@ -255,8 +269,12 @@ class GoldenTile:
                                        self.tile)
 
 
-def _elements(data: NDArray[np.uint8], fmt: NumberFormat) -> NDArray[Any]:
-    """The codes in bytes of memory; of 4 bits, the lower half of a byte first."""
+def _elements(data: NDArray[np.uint8], fmt: WeightFormat) -> NDArray[Any]:
+    """The whole codes in bytes of memory, one after the other from the lowest bit up."""
+    if packed(fmt):
+        bits = np.unpackbits(data[:data.size // 3 * 3], bitorder="little").reshape(-1, fmt.bits)
+        codes: NDArray[Any] = np.packbits(bits, axis=1, bitorder="little")[:, 0]
+        return codes
     if fmt.bits == 4:
         return np.stack([data & 15, data >> 4], axis=-1).reshape(-1)
     return np.frombuffer(data.tobytes(), f"<u{fmt.bits // 8}").astype(code_dtype(fmt))

@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hdl.aligned_dot_array import AlignedDotArray
+from hdl.block_dot_array import BlockDotArray
 from hdl.decoder import decoded_layout
 from hdl.dot_array import DotArray
 from hdl.fp32_adder import Fp32Adder
@@ -28,6 +29,7 @@ class Column(wiring.Component):
     :Shapes: beats of ``lanes`` decoded pairs; one FP32 result per row.
     :Formats: as its units say: :class:`~hdl.dot_array.DotArray` and
         :class:`~hdl.fp32_rounder.Fp32Rounder`, or
+        :class:`~hdl.block_dot_array.BlockDotArray` in the place of the first, or
         :class:`~hdl.aligned_dot_array.AlignedDotArray` or
         :class:`~hdl.fp32_dot_array.Fp32DotArray`; :class:`~hdl.scale_combiner.ScaleCombiner`,
         :class:`~hdl.group_scaler.GroupScaler`, :class:`~hdl.row_accumulator.RowAccumulator`. The
@@ -40,7 +42,8 @@ class Column(wiring.Component):
     Members
     -------
     i : stream of ``weights``, ``activations``, ``weight_scale`` and ``activation_scale`` (one for
-        each group of the beat), ``first`` and ``last`` beat of a group, and ``row``; always ready
+        each group of the beat), ``weight_block_scales`` and ``activation_block_scales`` where
+        blocks have scales, ``first`` and ``last`` beat of a group, and ``row``; always ready
     o : stream of FP32 codes, always ready
     """
 
@@ -56,6 +59,9 @@ class Column(wiring.Component):
                     decoded_layout(params.activation_format), params.lanes),
                 "weight_scale": scale_bits,
                 "activation_scale": scale_bits,
+                **({"weight_block_scales": params.block_scale_bits,
+                    "activation_block_scales": params.block_scale_bits}
+                   if params.block_scale_bits else {}),
                 "first": 1,
                 "last": 1,
                 "row": row_layout(params.row_accumulator.slot_bits),
@@ -95,7 +101,14 @@ class Column(wiring.Component):
             m.d.comb += dot.i.payload.slot.eq(beat.row.slot)
             total = dot.o
         else:
-            m.submodules[f"dot_array{suffix}"] = dot = DotArray(params.dot_array)
+            if params.block_scale_bits:
+                m.submodules.block_dot_array = dot = BlockDotArray(params.dot_array)
+                m.d.comb += [
+                    dot.i.payload.weight_scales.eq(beat.weight_block_scales),
+                    dot.i.payload.activation_scales.eq(beat.activation_block_scales),
+                ]
+            else:
+                m.submodules[f"dot_array{suffix}"] = dot = DotArray(params.dot_array)
             m.submodules[f"fp32_rounder{suffix}"] = rounder = Fp32Rounder(params.fp32_rounder)
             wiring.connect(m, dot.o, rounder.i)
             total = rounder.o

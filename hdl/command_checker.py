@@ -32,6 +32,7 @@ def checked_layout(params: CommandCheckerParams) -> data.StructLayout:
         "k_atoms": params.k_atoms_bits,
         "rows": params.rows_bits,
         "scale_atoms": params.scale_atoms_bits,
+        **({"zero_atoms": params.zero_atoms_bits} if params.zeros_per_atom else {}),
         "transposed": 1,
         "source": params.memory.index_bits,
         "source_atoms": params.memory.count_bits,
@@ -44,6 +45,11 @@ def _ceil_divide(value, divisor: int):
     """``ceil(value / divisor)`` for a power of two."""
     shift = divisor.bit_length() - 1
     return (value + divisor - 1) >> shift
+
+
+def _in_atoms(beats, packed: bool):
+    """Atoms of ``beats`` beats: where codes are packed, one and a half times as many."""
+    return beats + ((beats + 1) >> 1) if packed else beats
 
 
 class CommandChecker(wiring.Component):
@@ -108,6 +114,9 @@ class CommandChecker(wiring.Component):
         k_atoms = Signal(params.k_atoms_bits)
         scales = Signal(range(params.groups_max * params.scale_rows + 1))
         scale_atoms = Signal(params.scale_atoms_bits)
+        # Zero points come with the scales of a block.
+        zero_atoms = Signal(params.zero_atoms_bits) if params.zeros_per_atom else Const(0)
+        block_atoms = Signal(params.block_atoms_bits)
         padded_rows = Signal(params.rows_bits + 1)
         blocks = Signal(params.rows_bits)
         result_atoms = Signal(params.rows_bits)
@@ -115,14 +124,18 @@ class CommandChecker(wiring.Component):
             k_atoms.eq(_ceil_divide(k, params.lanes)
                        * Mux(is_load, params.activation_atoms, 1)),
             scales.eq(Mux(is_load, groups, groups * params.scale_rows)),
-            scale_atoms.eq(_ceil_divide(scales, params.scales_per_atom)),
+            scale_atoms.eq(_ceil_divide(scales, params.scales_per_atom)
+                           + params.tensor_scale_atoms),
+            *([zero_atoms.eq(_ceil_divide(scales, params.zeros_per_atom))]
+              if params.zeros_per_atom else []),
+            block_atoms.eq(scale_atoms + zero_atoms),
             padded_rows.eq(_ceil_divide(rows, params.rows_per_strip) * params.rows_per_strip),
             blocks.eq(_ceil_divide(rows, params.rows_per_block)),
             result_atoms.eq(_ceil_divide(Mux(transposed, k, rows), params.rows_per_result_atom)),
         ]
 
-        # source_atoms = k_atoms * padded_rows + scale_atoms * blocks, a bit per cycle.
-        code_bits, scale_bits = Signal.like(k_atoms), Signal.like(scale_atoms)
+        # source_atoms = k_atoms * padded_rows + block_atoms * blocks, a bit per cycle.
+        code_bits, scale_bits = Signal.like(k_atoms), Signal.like(block_atoms)
         code_term = Signal(params.atoms_bits)
         scale_term = Signal(params.atoms_bits)
         source_atoms = Signal(params.atoms_bits)
@@ -186,8 +199,9 @@ class CommandChecker(wiring.Component):
             with m.State("SIZES"):
                 m.d.sync += [
                     code_bits.eq(Mux(is_load, 1, k_atoms)),
-                    code_term.eq(Mux(is_load, k_atoms, padded_rows)),
-                    scale_bits.eq(Mux(is_load, 0, scale_atoms)),
+                    code_term.eq(Mux(is_load, _in_atoms(k_atoms, params.activations_packed),
+                                     _in_atoms(padded_rows, params.weights_packed))),
+                    scale_bits.eq(Mux(is_load, 0, block_atoms)),
                     scale_term.eq(blocks),
                     source_atoms.eq(0),
                     other_atoms.eq(Mux(is_load, scale_atoms, result_atoms)),
@@ -218,6 +232,7 @@ class CommandChecker(wiring.Component):
                     checked.k_atoms.eq(k_atoms),
                     checked.rows.eq(rows),
                     checked.scale_atoms.eq(scale_atoms),
+                    *([checked.zero_atoms.eq(zero_atoms)] if params.zeros_per_atom else []),
                     checked.transposed.eq(transposed),
                     checked.source.eq(source),
                     checked.source_atoms.eq(source_atoms),

@@ -1,6 +1,6 @@
 """Decoder: codes to sign, significand and shift."""
 
-from amaranth.hdl import Cat, Const, Module, signed
+from amaranth.hdl import Cat, Const, Module, ShapeLike, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -24,9 +24,9 @@ def decoded_layout(fmt: NumberFormat) -> data.StructLayout:
     })
 
 
-def pairs_layout(params: ProductsParams, **more: int) -> data.StructLayout:
+def pairs_layout(params: ProductsParams, **more: ShapeLike) -> data.StructLayout:
     """Layout of one beat of a dot array: decoded pairs, whether the beat is the first and the last
-    of its sum, and what a dot array wants beside, by name and width."""
+    of its sum, and what a dot array wants beside, by name and shape."""
     return data.StructLayout({
         "weights": data.ArrayLayout(decoded_layout(params.weight_format), params.lanes),
         "activations": data.ArrayLayout(decoded_layout(params.activation_format), params.lanes),

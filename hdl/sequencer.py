@@ -4,9 +4,9 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hdl.atom_streams import atom_layout
 from hdl.burst_splitter import region_layout, write_region_layout
 from hdl.command_checker import ERROR_BITS, checked_layout
+from hdl.gearbox import memory_beat_layout
 from hdl.pipeline import flow
 from hdl.row_accumulator import row_layout
 from spec.commands import ErrorCode, Opcode
@@ -17,9 +17,9 @@ __all__ = ["Sequencer", "beat_layout", "ended_layout", "fault_code"]
 
 
 def beat_layout(params: SequencerParams) -> data.StructLayout:
-    """One atom of weights with all that the columns must know of it."""
+    """One beat of weights with all that the columns must know of it."""
     return data.StructLayout({
-        "weights": params.checker.memory.atom_bits,
+        "weights": params.checker.weight_bits,
         "address": params.activation_buffer.address_bits,
         "weight_scale": params.weight_scale_buffer.index_bits,
         "activation_scale": params.activation_scale_buffer.index_bits,
@@ -62,12 +62,14 @@ class Sequencer(wiring.Component):
     command : stream of checked commands
     given : the atoms of what is on ``command`` come without being read
     read, write : streams of regions
-    atoms : stream of atoms read
+    atoms : stream of atoms read, or of beats of one and a half where codes are packed
+    packed : what is taken next are packed codes; only where codes can be
     written : stream of the writer's ends, a :class:`spec.memory_units.ReadFault` each, always ready
     pack : stream of ``rows`` and ``columns`` for the result packer
     released : a row left the result queue
     beats : stream of weights for the columns, always ready
-    activations, activation_scales, weight_scales : streams of buffer writes, always ready
+    activations, activation_scales, weight_scales, weight_zeros : streams of buffer writes, always
+        ready; the last where weights have zero points
     loaded : K of the vector that each column holds, 0 for none
     ended : stream of command ends, always ready
     busy, atom_read, stall_memory, stall_result : for the counters
@@ -85,7 +87,8 @@ class Sequencer(wiring.Component):
             "given": In(1),
             "read": Out(stream.Signature(region_layout(memory))),
             "write": Out(stream.Signature(write_region_layout(memory))),
-            "atoms": In(stream.Signature(atom_layout(memory))),
+            "atoms": In(stream.Signature(memory_beat_layout(checker))),
+            **({"packed": Out(1)} if checker.packed else {}),
             "written": In(flow(FAULT_BITS)),
             "pack": Out(stream.Signature(data.StructLayout({
                 "rows": checker.rows_bits,
@@ -94,7 +97,7 @@ class Sequencer(wiring.Component):
             "released": In(1),
             "beats": Out(flow(beat_layout(params))),
             "activations": Out(flow(data.StructLayout({
-                "atom": memory.atom_bits,
+                "atom": params.activation_buffer.atom_bits,
                 "address": (params.activation_buffer.address_bits
                             + params.activation_buffer.part_bits),
                 "column": column,
@@ -108,6 +111,12 @@ class Sequencer(wiring.Component):
                 "atom": memory.atom_bits,
                 "address": params.weight_scale_buffer.address_bits,
             }))),
+            **({} if params.weight_zero_buffer is None else {
+                "weight_zeros": Out(flow(data.StructLayout({
+                    "atom": memory.atom_bits,
+                    "address": params.weight_zero_buffer.address_bits,
+                }))),
+            }),
             "loaded": Out(data.ArrayLayout(checker.k_bits, checker.columns)),
             "ended": Out(flow(ended_layout())),
             "busy": Out(1),
@@ -121,6 +130,7 @@ class Sequencer(wiring.Component):
         params = self.params
         checker = params.checker
         command = Signal(checked_layout(checker))
+        zeros = params.weight_zero_buffer is not None
         read_fault, write_fault = Signal(FAULT_BITS), Signal(FAULT_BITS)
         all_written = Signal()
 
@@ -159,8 +169,8 @@ class Sequencer(wiring.Component):
         slot = Signal(params.slot_bits)
         last_address, last_scale = Signal.like(address), Signal(checker.scale_atoms_bits)
         span = Signal(range(max(2, params.spans_max + 1)))
-        # Spans of a group, and of a sum of the dot array, are powers of two.
-        group = span[(params.group_beats // params.span_beats).bit_length() - 1:]
+        # Beats of a group, and spans of a sum of the dot array, are powers of two.
+        group = address[params.group_beats.bit_length() - 1:]
         sum_bits = (params.sum_beats // params.span_beats).bit_length() - 1
         transposed = command.transposed if checker.transposed else Const(0)
         # By transposed weights, a strip is a block, and the strips are counted to find its scale.
@@ -242,6 +252,12 @@ class Sequencer(wiring.Component):
             self.weight_scales.payload.address.eq(Mux(transposed, 0, address)),
         ]
 
+        if zeros:
+            m.d.comb += [
+                self.weight_zeros.payload.atom.eq(atom),
+                self.weight_zeros.payload.address.eq(address),
+            ]
+
         with m.FSM() as fsm:
             with m.State("IDLE"):
                 m.d.comb += self.command.ready.eq(1)
@@ -267,12 +283,19 @@ class Sequencer(wiring.Component):
                                 pack_results.eq(1)]
                             m.next = "GEMV_SCALES"
 
-            for state, buffer, end, following in (
-                    ("LOAD_CODES", self.activations, row_end, "LOAD_SCALES"),
-                    ("LOAD_SCALES", self.activation_scales, scales_end, "END"),
-                    ("GEMV_SCALES", self.weight_scales, scales_end, "GEMV_WEIGHTS")):
+            phases = [
+                ("LOAD_CODES", self.activations, row_end, "LOAD_SCALES"),
+                ("LOAD_SCALES", self.activation_scales, scales_end, "END"),
+                ("GEMV_SCALES", self.weight_scales, scales_end,
+                 "GEMV_ZEROS" if zeros else "GEMV_WEIGHTS")]
+            if zeros:
+                phases.append(("GEMV_ZEROS", self.weight_zeros, address == command.zero_atoms - 1,
+                               "GEMV_WEIGHTS"))
+            for state, buffer, end, following in phases:
                 with m.State(state):
                     m.d.comb += [streaming.eq(1), buffer.valid.eq(take)]
+                    if state == "LOAD_CODES" and checker.activations_packed:
+                        m.d.comb += self.packed.eq(1)
                     with m.If(take):
                         # By transposed weights, the address is that of the group.
                         m.d.sync += address.eq(
@@ -282,6 +305,8 @@ class Sequencer(wiring.Component):
             with m.State("GEMV_WEIGHTS"):
                 m.d.comb += [
                     streaming.eq(1), weights_phase.eq(1), self.beats.valid.eq(take)]
+                if checker.weights_packed:
+                    m.d.comb += self.packed.eq(1)
                 with m.If(take):
                     m.d.sync += [address.eq(address + 1), beat.eq(beat + 1)]
                     with m.If(span_end):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth.hdl import Cat, Module
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
@@ -16,6 +16,7 @@ from hdl.column import Column
 from hdl.command_checker import CommandChecker
 from hdl.decoder import Decoder
 from hdl.dram_port import command_members, data_members
+from hdl.gearbox import Gearbox
 from hdl.host_port import HostPort
 from hdl.inline_ecc import InlineEcc
 from hdl.memory_controller import MemoryController
@@ -27,6 +28,8 @@ from hdl.result_packer import ResultPacker
 from hdl.scale_buffer import ScaleBuffer
 from hdl.sequencer import Sequencer
 from hdl.tensor_unit import TensorUnit
+from hdl.zero_subtractor import ZeroSubtractor
+from spec.formats import FP32
 from spec.registers import REGISTER_ADDRESS_BITS
 from spec.tile import Tile as TileRecord
 
@@ -98,8 +101,16 @@ class Tile(wiring.Component):
         counted = (sequencer.atom_read, sequencer.stall_memory, sequencer.stall_result)
         tensors = None
         if params.tensor_engine is None:
-            port = MemoryPort(sequencer.read, sequencer.atoms, sequencer.write, packer.o,
-                              sequencer.written)
+            atoms = sequencer.atoms
+            if params.gearbox is not None:
+                m.submodules.gearbox = gearbox = Gearbox(params.gearbox)
+                m.d.comb += gearbox.packed.eq(sequencer.packed)
+                wiring.connect(m, gearbox.o, sequencer.atoms)
+                atoms = gearbox.i
+                # An atom that is no beat yet is no stall.
+                taken = atoms.valid & atoms.ready
+                counted = (taken, sequencer.stall_memory & ~taken, sequencer.stall_result)
+            port = MemoryPort(sequencer.read, atoms, sequencer.write, packer.o, sequencer.written)
             wiring.connect(m, registers.commands, checker.i)
             wiring.connect(m, checker.o, sequencer.command)
             wiring.connect(m, sequencer.ended, registers.ended)
@@ -241,30 +252,27 @@ class Tile(wiring.Component):
         params = self.params
         m.submodules.activation_buffer = buffer = ActivationBuffer(params.activation_buffer)
         m.submodules.weight_scales = weight_scales = ScaleBuffer(params.weight_scale_buffer)
-        m.submodules.weight_decoder = weight_decoder = Decoder(params.weight_decoder)
         wiring.connect(m, sequencer.activations, buffer.write)
         wiring.connect(m, sequencer.weight_scales, weight_scales.write)
 
-        # Cycle 1: the activation codes stand beside the weights that they belong to.
         beats = sequencer.beats
         beat = beats.payload
-        valid_1 = registered(m, beats.valid, "valid_1")
-        weights_1 = registered(m, beat.weights, "weights_1")
         m.d.comb += [
             buffer.i.valid.eq(beats.valid),
             buffer.i.payload.eq(beat.address),
             weight_scales.i.valid.eq(beats.valid),
             weight_scales.i.payload.eq(beat.weight_scale),
-            weight_decoder.i.valid.eq(valid_1),
-            weight_decoder.i.payload.eq(weights_1),
         ]
 
-        # Cycle 2: decoded weights and activations, and the scales.
-        assert params.weight_scale_buffer.LATENCY == (
-            params.activation_buffer.LATENCY + params.weight_decoder.LATENCY)
-        first = delayed(m, beat.first, 2, "first")
-        last = delayed(m, beat.last, 2, "last")
-        row = delayed(m, beat.row.as_value(), 2, "row")
+        # Cycle 1, or where zero points come first, cycle 2: the activation codes stand beside the
+        # weights that they belong to. A cycle later: factors of both, and the scales.
+        cycles = params.weight_cycles
+        factors = self._factors(m, sequencer)
+        wait = cycles - params.activation_buffer.LATENCY - params.activation_decoder.LATENCY
+        first = delayed(m, beat.first, cycles, "first")
+        last = delayed(m, beat.last, cycles, "last")
+        row = delayed(m, beat.row.as_value(), cycles, "row")
+        of_weights = self._scales(m, "weight", weight_scales, "weight_scale")
         results = []
         for index in range(params.columns):
             m.submodules[f"activation_scales_{index}"] = scales = ScaleBuffer(
@@ -279,19 +287,57 @@ class Tile(wiring.Component):
                 scales.write.payload.address.eq(write.payload.address),
                 scales.i.valid.eq(beats.valid),
                 scales.i.payload.eq(beat.activation_scale),
-                decoder.i.valid.eq(buffer.o.valid),
-                decoder.i.payload.eq(buffer.o.payload[index]),
+                decoder.i.valid.eq(delayed(m, buffer.o.valid, wait, f"activations_valid_{index}")),
+                decoder.i.payload.eq(
+                    delayed(m, buffer.o.payload[index], wait, f"activations_{index}")),
                 column.i.valid.eq(decoder.o.valid),
-                column.i.payload.weights.eq(weight_decoder.o.payload),
+                column.i.payload.weights.eq(factors),
                 column.i.payload.activations.eq(decoder.o.payload),
-                column.i.payload.weight_scale.eq(weight_scales.o.payload),
-                column.i.payload.activation_scale.eq(scales.o.payload),
                 column.i.payload.first.eq(first),
                 column.i.payload.last.eq(last),
                 column.i.payload.row.eq(row),
             ]
+            for name, scale in (*of_weights.items(), *self._scales(
+                    m, "activation", scales, f"activation_scale_{index}").items()):
+                m.d.comb += column.i.payload[name].eq(scale)
             results.append(column.o)
         m.d.comb += [
             packer.i.valid.eq(results[0].valid),
             packer.i.payload.eq(Cat(result.payload for result in results)),
         ]
+
+    def _factors(self, m, sequencer):
+        """The weights as they are multiplied."""
+        params, beats = self.params, sequencer.beats
+        if not params.zero_points:
+            m.submodules.weight_decoder = decoder = Decoder(params.weight_decoder)
+            m.d.comb += [
+                decoder.i.valid.eq(registered(m, beats.valid, "weights_valid")),
+                decoder.i.payload.eq(registered(m, beats.payload.weights, "weights")),
+            ]
+            return decoder.o.payload
+        m.submodules.weight_zeros = zeros = ScaleBuffer(params.weight_zero_buffer)
+        m.submodules.zero_subtractor = subtractor = ZeroSubtractor(params.zero_subtractor)
+        wiring.connect(m, sequencer.weight_zeros, zeros.write)
+        m.d.comb += [
+            zeros.i.valid.eq(beats.valid),
+            zeros.i.payload.eq(beats.payload.weight_scale),
+            subtractor.i.valid.eq(zeros.o.valid),
+            subtractor.i.payload.codes.eq(
+                delayed(m, beats.payload.weights, zeros.params.LATENCY, "weights")),
+            subtractor.i.payload.zeros.eq(zeros.o.payload),
+        ]
+        return subtractor.o.payload
+
+    def _scales(self, m, side, buffer, name):
+        """What a column takes of one side's scales, by name, in the cycle in which they come."""
+        if not self.params.block_scaled:
+            wait = self.params.weight_cycles - buffer.params.LATENCY
+            return {f"{side}_scale": delayed(m, buffer.o.payload, wait, name)}
+        # The scale of the tensor is in the last atom of scales that was written, and is read with
+        # those of the blocks.
+        tensor = Signal(FP32.bits, name=name)
+        with m.If(buffer.write.valid):
+            m.d.sync += tensor.eq(buffer.write.payload.atom[:FP32.bits])
+        return {f"{side}_scale": delayed(m, tensor, buffer.params.LATENCY, name),
+                f"{side}_block_scales": buffer.o.payload}

@@ -8,14 +8,16 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from spec.formats import FORMATS, FP32, SCALE_FORMATS, FloatFormat, NumberFormat, ScaleFormat
+from spec.formats import (
+    E4M3, FORMATS, FP32, SCALE_FORMATS, FloatFormat, NumberFormat, ScaleFormat,
+)
 from spec.units import UnitParams
 
 __all__ = [
-    "AlignedDotArrayParams", "AnyDotArrayParams", "ColumnParams", "DecoderParams",
-    "DotArrayParams", "Fp32AdderParams", "Fp32DotArrayParams", "Fp32MultiplierParams",
-    "Fp32RounderParams", "GroupScalerParams", "InterleavedParams", "ProductsParams",
-    "RowAccumulatorParams", "ScaleCombinerParams",
+    "AlignedDotArrayParams", "AnyDotArrayParams", "BlockDotArrayParams", "ColumnParams",
+    "DecoderParams", "DotArrayParams", "Fp32AdderParams", "Fp32DotArrayParams",
+    "Fp32MultiplierParams", "Fp32RounderParams", "GroupScalerParams", "InterleavedParams",
+    "ProductsParams", "RowAccumulatorParams", "ScaleCombinerParams", "ZeroSubtractorParams",
 ]
 
 
@@ -32,6 +34,21 @@ class DecoderParams(UnitParams):
         return FORMATS[self.format]
 
 
+class ZeroSubtractorParams(UnitParams):
+    """Codes of ``bits`` bits less the zero points of their groups: ``lanes`` at a time, in
+    ``groups`` groups of the same length."""
+
+    LATENCY: ClassVar[int] = 1
+    bits: int = Field(ge=4, le=8)
+    lanes: int = Field(ge=1, le=256)
+    groups: int = Field(ge=1, le=32)
+
+    @property
+    def difference(self) -> NumberFormat:
+        """Format of what is multiplied."""
+        return FORMATS[f"int{self.bits + 1}"]
+
+
 class ProductsParams(UnitParams):
     """Sums of products: ``lanes`` of them a beat, of ``group_beats`` beats at most.
 
@@ -43,7 +60,7 @@ class ProductsParams(UnitParams):
     weights: str
     activations: str
     lanes: int = Field(ge=1, le=256)
-    group_beats: int = Field(ge=1, le=1024)
+    group_beats: int = Field(ge=1, le=4096)
     multiply: int = Field(1, ge=0, le=2)
     shift: int = Field(0, ge=0, le=1)
     adder_tree: int = Field(1, ge=0, le=8)
@@ -112,6 +129,76 @@ class DotArrayParams(ProductsParams):
         """Whether either operand format has its sign beside its significand."""
         return any(isinstance(fmt, FloatFormat)
                    for fmt in (self.weight_format, self.activation_format))
+
+
+class BlockDotArrayParams(ProductsParams):
+    """Exact dot product of a whole row, whose blocks of ``block`` elements have E4M3 scales of
+    their own on both sides (NVFP4).
+
+    Registers stand in any case behind the sum of a block, behind its product with the significands
+    of the scales, behind its shift, and behind the sum of the row.
+    """
+
+    SCALE: ClassVar[FloatFormat] = E4M3
+    block: int = Field(ge=2, le=256)
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of one beat."""
+        return self.lanes // self.block
+
+    @property
+    def dot_array(self) -> DotArrayParams:
+        """The dot array of one block of a beat."""
+        return DotArrayParams(
+            lanes=self.block, group_beats=1,
+            **self.model_dump(include={"weights", "activations", "multiply", "shift",
+                                       "adder_tree"}))
+
+    @property
+    def LATENCY(self) -> int:
+        """The sum of a block, times significand, shifted, and added to the row."""
+        return self.dot_array.LATENCY + 3
+
+    @property
+    def lsb_exponent(self) -> int:
+        """Exponent of the least significant bit of a scaled product (-20)."""
+        return super().lsb_exponent + 2 * self.SCALE.smallest_exponent
+
+    @property
+    def shift_bits(self) -> int:
+        """Width of the sum of the shifts of two scales."""
+        return (2 * self.SCALE.largest_shift).bit_length()
+
+    @property
+    def scaled_bits(self) -> int:
+        """Two's complement width of the sum of a block times two significands of scales."""
+        return self.dot_array.sum_bits + 2 * self.SCALE.significand_bits
+
+    @property
+    def largest_product(self) -> int:
+        """Largest magnitude of one scaled product, in units of ``2**lsb_exponent``."""
+        return self.dot_array.largest_product * self.SCALE.largest_magnitude ** 2
+
+    @property
+    def block_bits(self) -> int:
+        """Two's complement width of the scaled sum of a block."""
+        return (self.largest_product * self.block).bit_length() + 1
+
+    @property
+    def beat_bits(self) -> int:
+        """Two's complement width of the sum of one beat."""
+        return (self.largest_product * self.lanes).bit_length() + 1
+
+    @property
+    def product_bits(self) -> int:
+        """Two's complement width of one product, before its scales."""
+        return self.dot_array.product_bits
+
+    @property
+    def sum_bits(self) -> int:
+        """Two's complement width of the sum of one row (NVFP4, 16384 products: 58)."""
+        return (self.largest_product * self.lanes * self.group_beats).bit_length() + 1
 
 
 class InterleavedParams(ProductsParams):
@@ -316,7 +403,7 @@ class RowAccumulatorParams(UnitParams):
     @property
     def slot_bits(self) -> int:
         """Width of a row's number within its strip."""
-        return (self.rows - 1).bit_length()
+        return max(1, (self.rows - 1).bit_length())
 
 
 class Fp32DotArrayParams(InterleavedParams):
@@ -378,7 +465,8 @@ class Fp32DotArrayParams(InterleavedParams):
 
 
 # The dot array of each kind of accumulation.
-AnyDotArrayParams = DotArrayParams | AlignedDotArrayParams | Fp32DotArrayParams
+AnyDotArrayParams = (DotArrayParams | BlockDotArrayParams | AlignedDotArrayParams
+                     | Fp32DotArrayParams)
 
 
 class ColumnParams(UnitParams):
@@ -387,7 +475,8 @@ class ColumnParams(UnitParams):
     Where a beat has several scale groups (``groups_per_beat``, a power of two), ``dot_array`` is
     that of one of them, and each has its own, its rounder and its scaler; a tree of FP32 adders
     joins what they give. Another ``dot_array`` than the exact one adds the beats of rows in turn,
-    gives FP32 by itself, and makes ``sums_per_group`` sums of a group.
+    gives FP32 by itself, and makes ``sums_per_group`` sums of a group. One with blocks takes their
+    scales beside; the group is then the row, and its scales those of the tensors.
     """
 
     dot_array: AnyDotArrayParams
@@ -424,9 +513,16 @@ class ColumnParams(UnitParams):
         return isinstance(self.dot_array, InterleavedParams)
 
     @property
+    def block_scale_bits(self) -> int:
+        """Width of the scales of a beat's blocks on one side, 0 where there are none."""
+        if not isinstance(self.dot_array, BlockDotArrayParams):
+            return 0
+        return self.dot_array.blocks * self.dot_array.SCALE.bits
+
+    @property
     def fp32_rounder(self) -> Fp32RounderParams:
         """Rounder behind the exact dot array."""
-        assert isinstance(self.dot_array, DotArrayParams)
+        assert isinstance(self.dot_array, DotArrayParams | BlockDotArrayParams)
         return Fp32RounderParams(sum_bits=self.dot_array.sum_bits, fp32=self.fp32,
                                  lsb_exponent=self.dot_array.lsb_exponent)
 

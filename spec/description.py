@@ -5,11 +5,13 @@ What follows from several keys at once is checked in :func:`conflicts`; what a d
 out because it follows from others is filled in by :func:`resolved`.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
-from spec.formats import FLOAT_FORMATS, FORMATS, FloatFormat, next_power_of_two
+from spec.formats import (
+    FLOAT_FORMATS, FORMATS, WEIGHT_FORMATS, FloatFormat, lanes_of, next_power_of_two,
+)
 from spec.grade import Grade, grade_names
 from spec.memory_units import Ecc
 from spec.reader import Conflict
@@ -27,6 +29,9 @@ _PIPELINES = (
     (850.0, {"multiply": 1, "shift": 0, "adder_tree": 1, "fp32": 4, "quantizer": 0}),
     (float("inf"), {"multiply": 1, "shift": 0, "adder_tree": 2, "fp32": 5, "quantizer": 1}),
 )
+
+# Elements of a block of NVFP4.
+_NVFP4_GROUP = 16
 
 # A native memory's limits: what addresses hold, and how many banks one controller keeps.
 _ADDRESS_BITS = (16, 63)
@@ -72,13 +77,14 @@ def _interface(memory: Any) -> Any:
     return getattr(memory, "interface", None)
 
 
-_Format = Literal["e4m3", "e5m2", "int8", "mxint8", "e2m1", "int4", "bf16", "fp16"]
+_Format = Literal["e4m3", "e5m2", "int8", "mxint8", "e2m3", "e3m2", "e2m1", "int4", "bf16", "fp16"]
 
 
 class Compute(Section):
     """What the tile multiplies and how it adds."""
 
-    weights: _Format = Field("e4m3", description="Format of the weights.")
+    weights: Literal[_Format, "uint4", "uint8"] = Field(
+        "e4m3", description="Format of the weights; uint4 and uint8 have zero points.")
     activations: _Format = Field(
         "e4m3", description="Format of the activations, no narrower than the weights'.")
     result: Literal["fp32", "bf16"] = Field("fp32", description="Format of the results in memory.")
@@ -100,8 +106,10 @@ class Compute(Section):
 class Scaling(Section):
     """Group scaling, and the rule by which float data is quantized."""
 
-    format: Literal["e8m0", "fp32"] = Field("e8m0", description="Format of the scales.")
-    rule: Literal["e8m0-ceil", "e8m0-floor", "fp32-div"] = Field(
+    format: Literal["e8m0", "fp32", "e4m3"] = Field(
+        "e8m0", description="Format of the scales; e4m3 is NVFP4's, with an FP32 scale of the "
+                            "tensor beside.")
+    rule: Literal["e8m0-ceil", "e8m0-floor", "fp32-div", "e4m3-nvfp4"] = Field(
         "e8m0-ceil", description="How a group's scale follows from its largest magnitude.")
     group: PowerOfTwo = Field(
         128, ge=8, le=4096, description="Elements along K that share a scale.")
@@ -265,7 +273,7 @@ def conflicts(description: Description, grade: Grade | None) -> list[Conflict]:
     check(rule_format == scaling.format, ("scaling.rule", "scaling.format"),
           f"scaling.rule = {scaling.rule!r} makes {rule_format} scales, but scaling.format = "
           f"{scaling.format!r}; allowed with {scaling.format}: "
-          + ", ".join(rule for rule in ("e8m0-ceil", "e8m0-floor", "fp32-div")
+          + ", ".join(rule for rule in get_args(Scaling.model_fields["rule"].annotation)
                       if rule.startswith(scaling.format)))
     return found
 
@@ -274,17 +282,19 @@ def _format_conflicts(description: Description) -> list[Conflict]:
     """List every pair of formats that cannot be multiplied, and what their scales must be."""
     compute, scaling = description.compute, description.scaling
     found = []
-    weights, activations = FORMATS[compute.weights], FORMATS[compute.activations]
+    weights, activations = WEIGHT_FORMATS[compute.weights], FORMATS[compute.activations]
     if activations.bits < weights.bits:
         able = ", ".join(
-            fmt.name for fmt in FORMATS.values() if weights.bits <= fmt.bits
-            and (fmt.bits <= 8 or compute.accumulation != "exact"))
+            name for name in get_args(_Format) if weights.bits <= FORMATS[name].bits
+            and (FORMATS[name].bits <= 8 or compute.accumulation != "exact"))
         found.append(Conflict(
             keys=("compute.activations", "compute.weights"),
             message=f"compute.activations = {activations.name!r} has {activations.bits} bits, "
                     f"fewer than compute.weights = {weights.name!r} with {weights.bits}: an atom "
                     f"of weights is multiplied by whole atoms of activations; allowed: {able}"))
     found += _accumulation_conflicts(compute)
+    if scaling.format == "e4m3":
+        found += _nvfp4_conflicts(compute, scaling)
     wide = [fmt.name for fmt in (weights, activations) if fmt.bits > 8]
     if wide and compute.accumulation == "exact":
         found.append(Conflict(
@@ -307,17 +317,39 @@ def _format_conflicts(description: Description) -> list[Conflict]:
     return found
 
 
+def _nvfp4_conflicts(compute: Compute, scaling: Scaling) -> list[Conflict]:
+    """List what E4M3 scales, which only NVFP4 has, do not go with."""
+    found = []
+
+    def check(held: bool, key: str, message: str) -> None:
+        if not held:
+            found.append(Conflict(keys=(key, "scaling.format"), message=message))
+
+    for name in ("weights", "activations"):
+        fmt = getattr(compute, name)
+        check(fmt == "e2m1", f"compute.{name}",
+              f"scaling.format = 'e4m3' is NVFP4's, but compute.{name} = {fmt!r}; allowed: e2m1, "
+              "or scales in e8m0 or fp32")
+    check(compute.accumulation == "exact", "compute.accumulation",
+          f"compute.accumulation = {compute.accumulation!r} knows no scales within a sum, which "
+          "scaling.format = 'e4m3' has; allowed: exact")
+    check(scaling.group == _NVFP4_GROUP, "scaling.group",
+          f"scaling.group = {scaling.group}, but NVFP4 (scaling.format = 'e4m3') has blocks of "
+          f"{_NVFP4_GROUP}; allowed: {_NVFP4_GROUP}")
+    return found
+
+
 def _beat_conflicts(description: Description, atom_bytes: int, atom_key: str) -> list[Conflict]:
     """List every conflict between a sum that is not exact and the beats that it adds."""
     compute, scaling = description.compute, description.scaling
     if compute.accumulation == "exact":
         return []
-    lanes = atom_bytes * 8 // FORMATS[compute.weights].bits
+    lanes = lanes_of(atom_bytes * 8, WEIGHT_FORMATS[compute.weights])
     found = []
     if scaling.group < lanes:
         found.append(Conflict(
             keys=("scaling.group", "compute.accumulation", atom_key),
-            message=f"scaling.group = {scaling.group} is shorter than one atom of {lanes} weights, "
+            message=f"scaling.group = {scaling.group} is shorter than one beat of {lanes} weights, "
                     f"which accumulation = {compute.accumulation!r} adds at once; allowed: "
                     f"{lanes} or more, or accumulation = 'exact'"))
     elif compute.promotion_interval is not None and not (
@@ -325,7 +357,7 @@ def _beat_conflicts(description: Description, atom_bytes: int, atom_key: str) ->
         found.append(Conflict(
             keys=("compute.promotion_interval", "scaling.group", atom_key),
             message=f"compute.promotion_interval = {compute.promotion_interval} must be whole "
-                    f"atoms of {lanes} weights within a group of {scaling.group}; allowed: {lanes} "
+                    f"beats of {lanes} weights within a group of {scaling.group}; allowed: {lanes} "
                     f"to {scaling.group}"))
     return found
 
@@ -347,14 +379,14 @@ def _accumulation_conflicts(compute: Compute) -> list[Conflict]:
             message='compute.accumulation = "aligned" needs compute.accumulation_bits; allowed: 8 '
                     "to 40, for example 14, as the tensor cores of Hopper have it"))
     for key in ("weights", "activations"):
-        fmt = FORMATS[getattr(compute, key)]
+        fmt = WEIGHT_FORMATS[getattr(compute, key)]
         if not isinstance(fmt, FloatFormat):
             found.append(Conflict(
                 keys=(f"compute.{key}", "compute.accumulation"),
                 message=f"compute.{key} = {fmt.name!r} has no exponent to align by; allowed with "
                         'accumulation = "aligned": '
-                        + ", ".join(name for name, other in FORMATS.items()
-                                    if isinstance(other, FloatFormat))))
+                        + ", ".join(name for name in get_args(_Format)
+                                    if isinstance(FORMATS[name], FloatFormat))))
     return found
 
 

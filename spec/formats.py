@@ -1,16 +1,19 @@
 """Number formats as data.
 
-Sources: E4M3 and E5M2: OCP "8-bit Floating Point Specification (OFP8)" 1.0; E2M1, MXINT8 and E8M0:
-OCP "Microscaling Formats (MX)" 1.0, section 5; BF16: the upper half of IEEE-754 binary32; FP16
-and FP32: binary16 and binary32; INT8 and INT4: two's complement.
+Sources: E4M3 and E5M2: OCP "8-bit Floating Point Specification (OFP8)" 1.0; E2M1, E2M3, E3M2,
+MXINT8 and E8M0: OCP "Microscaling Formats (MX)" 1.0, section 5; NVFP4: NVIDIA, "Introducing NVFP4
+for Efficient and Accurate Low-Precision Inference"; BF16: the upper half of IEEE-754 binary32;
+FP16 and FP32: binary16 and binary32; INT8 and INT4: two's complement; UINT8 and UINT4: with a zero
+point, as Jacob et al., "Quantization and Training of Neural Networks for Efficient
+Integer-Arithmetic-Only Inference" (2018), section 2.1.
 """
 
 from dataclasses import dataclass
 
 __all__ = [
-    "BF16", "E2M1", "E4M3", "E5M2", "E8M0", "FLOAT_FORMATS", "FORMATS", "FP16", "FP32",
-    "SCALE_FORMATS",
-    "FloatFormat", "IntegerFormat", "NumberFormat", "ScaleFormat", "next_power_of_two",
+    "BF16", "E2M1", "E2M3", "E3M2", "E4M3", "E5M2", "E8M0", "FLOAT_FORMATS", "FORMATS", "FP16",
+    "FP32", "SCALE_FORMATS", "WEIGHT_FORMATS", "FloatFormat", "IntegerFormat", "NumberFormat",
+    "ScaleFormat", "WeightFormat", "ZeroPointFormat", "lanes_of", "next_power_of_two", "packed",
 ]
 
 
@@ -171,15 +174,36 @@ class IntegerFormat:
         return self.sign_mask
 
 
+@dataclass(frozen=True)
+class ZeroPointFormat:
+    """Unsigned integers with a zero point: what is multiplied is the code less the zero point of
+    its group, which has the same format."""
+
+    name: str
+    bits: int
+
+    @property
+    def difference(self) -> str:
+        """Name of the format of a difference (uint4: int5)."""
+        return f"int{self.bits + 1}"
+
+    @property
+    def largest_code(self) -> int:
+        """The code of the largest value."""
+        return (1 << self.bits) - 1
+
+
 NumberFormat = FloatFormat | IntegerFormat
+WeightFormat = NumberFormat | ZeroPointFormat
 
 
 @dataclass(frozen=True)
 class ScaleFormat:
     """A format that group scales may take.
 
-    ``e8m0`` is an unsigned power of two, ``2**(code - 127)``, with 0xFF for NaN;
-    ``fp32`` is binary32.
+    ``e8m0`` is an unsigned power of two, ``2**(code - 127)``, with 0xFF for NaN; ``fp32`` is
+    binary32. ``e4m3`` are NVFP4's scales of blocks: an :data:`E4M3` code whose sign is ignored,
+    beside a scale of the whole tensor in binary32.
     """
 
     name: str
@@ -192,6 +216,8 @@ class ScaleFormat:
 
 
 E2M1 = FloatFormat("e2m1", 2, 1, has_infinity=False, has_nan=False)
+E2M3 = FloatFormat("e2m3", 2, 3, has_infinity=False, has_nan=False)
+E3M2 = FloatFormat("e3m2", 3, 2, has_infinity=False, has_nan=False)
 E4M3 = FloatFormat("e4m3", 4, 3, has_infinity=False)
 E5M2 = FloatFormat("e5m2", 5, 2, has_infinity=True)
 BF16 = FloatFormat("bf16", 8, 7, has_infinity=True)
@@ -200,12 +226,26 @@ FP32 = FloatFormat("fp32", 8, 23, has_infinity=True)
 FLOAT_FORMATS = {fmt.name: fmt for fmt in (E4M3, E5M2, BF16, FP32)}
 
 E8M0 = ScaleFormat("e8m0", 8)
-# All that weights and activations may have, the narrow ones first.
+# All that can be multiplied, the narrow ones first; int5 and int9 are differences.
 FORMATS: dict[str, NumberFormat] = {
-    "e2m1": E2M1, "e4m3": E4M3, "e5m2": E5M2, "fp16": FP16, "bf16": BF16,
-    "int4": IntegerFormat("int4", 4), "int8": IntegerFormat("int8", 8),
-    "mxint8": IntegerFormat("mxint8", 8, fraction_bits=6)}
-SCALE_FORMATS = {"e8m0": E8M0, "fp32": ScaleFormat("fp32", 32)}
+    "e2m1": E2M1, "e2m3": E2M3, "e3m2": E3M2, "e4m3": E4M3, "e5m2": E5M2, "fp16": FP16,
+    "bf16": BF16, "int4": IntegerFormat("int4", 4), "int5": IntegerFormat("int5", 5),
+    "int8": IntegerFormat("int8", 8), "mxint8": IntegerFormat("mxint8", 8, fraction_bits=6),
+    "int9": IntegerFormat("int9", 9)}
+# All that weights may have in memory.
+WEIGHT_FORMATS: dict[str, WeightFormat] = {
+    **FORMATS, "uint4": ZeroPointFormat("uint4", 4), "uint8": ZeroPointFormat("uint8", 8)}
+SCALE_FORMATS = {"e8m0": E8M0, "fp32": ScaleFormat("fp32", 32), "e4m3": ScaleFormat("e4m3", 8)}
+
+
+def packed(fmt: WeightFormat) -> bool:
+    """Whether codes of ``fmt`` (6 bits) make beats of one and a half atoms."""
+    return fmt.bits == 6
+
+
+def lanes_of(atom_bits: int, weights: WeightFormat) -> int:
+    """Weights of one beat: of an atom, or of one and a half."""
+    return atom_bits * (3 if packed(weights) else 2) // (2 * weights.bits)
 
 
 def next_power_of_two(count: int) -> int:

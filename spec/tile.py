@@ -5,17 +5,17 @@ import json
 from functools import cached_property
 
 from spec.arithmetic import (
-    AlignedDotArrayParams, AnyDotArrayParams, ColumnParams, DecoderParams, DotArrayParams,
-    Fp32MultiplierParams,
+    AlignedDotArrayParams, AnyDotArrayParams, BlockDotArrayParams, ColumnParams, DecoderParams,
+    DotArrayParams, Fp32MultiplierParams, ZeroSubtractorParams,
 )
 from spec.description import resolved
-from spec.formats import next_power_of_two
+from spec.formats import next_power_of_two, packed
 from spec.memory_units import HostPortParams
 from spec.tile_geometry import ROWS_MAX
 from spec.tile_tensors import TensorTile
 from spec.units import (
-    ActivationBufferParams, CommandCheckerParams, RegisterFileParams, ResultPackerParams,
-    ScaleBufferParams, SequencerParams, UnitParams,
+    ActivationBufferParams, CommandCheckerParams, GearboxParams, RegisterFileParams,
+    ResultPackerParams, ScaleBufferParams, SequencerParams, UnitParams,
 )
 
 __all__ = ["ROWS_MAX", "Tile"]
@@ -63,8 +63,9 @@ class Tile(TensorTile):
     @property
     def column(self) -> ColumnParams:
         """One column: all that an activation vector has of its own."""
-        return ColumnParams(dot_array=self.dot_array, scale_format=self.scale_format.name,
-                            groups_per_beat=self.groups_per_beat,
+        return ColumnParams(dot_array=self.dot_array,
+                            scale_format="fp32" if self.block_scaled else self.scale_format.name,
+                            groups_per_beat=1 if self.block_scaled else self.groups_per_beat,
                             sums_per_group=max(1, self.group // self.sum_elements),
                             fp32=self.fp32_adder.fp32,
                             rows=(self.rows_per_block if self.transposed_gemv
@@ -73,29 +74,59 @@ class Tile(TensorTile):
     @property
     def activation_buffer(self) -> ActivationBufferParams:
         """Buffer of the activation codes."""
-        return ActivationBufferParams(atom_bits=self.atom_bits, columns=self.columns,
+        beat_bits = self.lanes * self.activation_format.bits
+        return ActivationBufferParams(atom_bits=beat_bits // self.activation_atoms_per_beat,
+                                      columns=self.columns,
                                       depth=max(2, self.k_atoms(self.k_max)),
                                       atoms_per_beat=self.activation_atoms_per_beat)
 
     @property
     def activation_scale_buffer(self) -> ScaleBufferParams:
         """Buffer of one column's activation scales."""
-        return ScaleBufferParams(atom_bits=self.atom_bits, scale_format=self.scale_format.name,
-                                 scales=self.stored_groups(self.k_max),
-                                 scales_per_read=self.groups_per_beat)
+        return self._scale_buffer(self.stored_groups(self.k_max))
 
     @property
     def weight_scale_buffer(self) -> ScaleBufferParams:
         """Buffer of one block's weight scales."""
-        return ScaleBufferParams(atom_bits=self.atom_bits, scale_format=self.scale_format.name,
-                                 scales=self.stored_groups(self.k_max) * self.scale_rows,
-                                 scales_per_read=self.groups_per_beat)
+        return self._scale_buffer(self.stored_groups(self.k_max) * self.scale_rows)
+
+    @property
+    def weight_zero_buffer(self) -> ScaleBufferParams | None:
+        """Buffer of one block's zero points, None where weights have none."""
+        if not self.zero_points:
+            return None
+        return ScaleBufferParams(
+            atom_bits=self.atom_bits, scale_bits=self.weight_format.bits,
+            scales=self.stored_groups(self.k_max) * self.scale_rows,
+            scales_per_read=self.groups_per_beat)
+
+    @property
+    def zero_subtractor(self) -> ZeroSubtractorParams:
+        """What takes zero points away from weights."""
+        return ZeroSubtractorParams(bits=self.weight_format.bits, lanes=self.lanes,
+                                    groups=self.groups_per_beat)
+
+    @property
+    def weight_cycles(self) -> int:
+        """Cycles from an atom of weights leaving the sequencer to its factors: they wait for their
+        scales, and for their zero points before."""
+        return self.weight_scale_buffer.LATENCY + (
+            self.zero_subtractor.LATENCY if self.zero_points else 0)
+
+    def _scale_buffer(self, scales: int) -> ScaleBufferParams:
+        """A buffer of ``scales`` scales, and of the atom with that of the tensor, which is written
+        behind them."""
+        per_atom = self.atom_bits // self.scale_format.bits
+        atoms = -(-scales // per_atom) + self.tensor_scale_atoms
+        return ScaleBufferParams(
+            atom_bits=self.atom_bits, scale_bits=self.scale_format.bits,
+            scales=atoms * per_atom if self.tensor_scale_atoms else scales,
+            scales_per_read=self.groups_per_beat)
 
     @property
     def pipeline_cycles(self) -> int:
         """Cycles from an atom of weights leaving the sequencer to its row's result."""
-        return (self.activation_buffer.LATENCY + self.weight_decoder.LATENCY
-                + self.column.LATENCY)
+        return self.weight_cycles + self.column.LATENCY
 
     @property
     def result_packer(self) -> ResultPackerParams:
@@ -123,6 +154,7 @@ class Tile(TensorTile):
     @property
     def command_checker(self) -> CommandCheckerParams:
         """Checks of a command before it starts."""
+        zeros = self.weight_zero_buffer
         return CommandCheckerParams(
             memory=self.axi4, memory_atoms=self.memory_bytes // self.atom_bytes,
             columns=self.columns, k_max=self.k_max, rows_max=ROWS_MAX,
@@ -131,7 +163,18 @@ class Tile(TensorTile):
             rows_per_block=self.rows_per_block, scale_rows=self.scale_rows,
             scales_per_atom=self.weight_scale_buffer.reads_per_atom,
             rows_per_result_atom=self.result_packer.rows_per_atom,
-            transposed=self.transposed_gemv, activation_atoms=self.activation_atoms_per_beat)
+            transposed=self.transposed_gemv, activation_atoms=self.activation_atoms_per_beat,
+            tensor_scale_atoms=self.tensor_scale_atoms,
+            zeros_per_atom=zeros.reads_per_atom if zeros else 0,
+            weights_packed=packed(self.weight_format),
+            activations_packed=packed(self.activation_format))
+
+    @property
+    def gearbox(self) -> GearboxParams | None:
+        """What makes beats of one and a half atoms, None where there are none."""
+        if not self.command_checker.packed:
+            return None
+        return GearboxParams(atom_bits=self.atom_bits)
 
     @property
     def sequencer(self) -> SequencerParams:
@@ -139,6 +182,7 @@ class Tile(TensorTile):
         return SequencerParams(
             checker=self.command_checker, activation_buffer=self.activation_buffer,
             weight_scale_buffer=self.weight_scale_buffer,
+            weight_zero_buffer=self.weight_zero_buffer,
             activation_scale_buffer=self.activation_scale_buffer,
             result_rows=self.result_packer.depth, row_distance=self.row_distance,
             span_beats=self.span // self.lanes,
@@ -155,7 +199,8 @@ class Tile(TensorTile):
     def units(self) -> dict[str, UnitParams]:
         """Every unit of the tile that stands alone, by name (``a`` of the unit ``b``: ``a.b``)."""
         return {
-            "decoder": self.weight_decoder,
+            "decoder": self.activation_decoder if self.zero_points else self.weight_decoder,
+            **({"zero_subtractor": self.zero_subtractor} if self.zero_points else {}),
             **self._summing_units,
             "fp32_multiplier": Fp32MultiplierParams(fp32=self.fp32_adder.fp32),
             "fp32_adder": self.fp32_adder,
@@ -169,6 +214,7 @@ class Tile(TensorTile):
             "result_packer": self.result_packer,
             **self.tensor_units,
             **(self._native_units if self.native else self._axi4_units),
+            **({"gearbox": self.gearbox} if self.gearbox is not None else {}),
             "command_checker": self.command_checker,
             "sequencer": self.sequencer,
             "register_file": self.register_file,
@@ -179,6 +225,9 @@ class Tile(TensorTile):
         """The units that make FP32 sums of products."""
         if isinstance(self.dot_array, DotArrayParams):
             return {"dot_array": self.dot_array, "fp32_rounder": self.column.fp32_rounder}
+        if isinstance(self.dot_array, BlockDotArrayParams):
+            return {"dot_array": self.dot_array.dot_array, "block_dot_array": self.dot_array,
+                    "fp32_rounder": self.column.fp32_rounder}
         aligned = isinstance(self.dot_array, AlignedDotArrayParams)
         return {"aligned_dot_array" if aligned else "fp32_dot_array": self.dot_array}
 

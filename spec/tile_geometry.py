@@ -3,12 +3,13 @@
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from spec.arithmetic import (
-    AlignedDotArrayParams, AnyDotArrayParams, DotArrayParams, Fp32AdderParams, Fp32DotArrayParams,
+    AlignedDotArrayParams, AnyDotArrayParams, BlockDotArrayParams, DotArrayParams,
+    Fp32AdderParams, Fp32DotArrayParams,
 )
 from spec.description import Axi4Memory, Description, NativeMemory, Pipeline, resolved
 from spec.formats import (
-    FLOAT_FORMATS, FORMATS, SCALE_FORMATS, FloatFormat, NumberFormat, ScaleFormat,
-    next_power_of_two,
+    FLOAT_FORMATS, FORMATS, SCALE_FORMATS, WEIGHT_FORMATS, FloatFormat, NumberFormat, ScaleFormat,
+    WeightFormat, ZeroPointFormat, lanes_of, next_power_of_two, packed,
 )
 from spec.grade import Grade
 from spec.memory_units import MemoryControllerParams
@@ -97,9 +98,20 @@ class TileGeometry(BaseModel):
     # Formats
 
     @property
-    def weight_format(self) -> NumberFormat:
-        """Format of the weights."""
-        return FORMATS[self.description.compute.weights]
+    def weight_format(self) -> WeightFormat:
+        """Format of the weights in memory."""
+        return WEIGHT_FORMATS[self.description.compute.weights]
+
+    @property
+    def zero_points(self) -> bool:
+        """Whether weights have zero points."""
+        return isinstance(self.weight_format, ZeroPointFormat)
+
+    @property
+    def factor_format(self) -> NumberFormat:
+        """Format of the weights as they are multiplied."""
+        fmt = self.weight_format
+        return FORMATS[fmt.difference] if isinstance(fmt, ZeroPointFormat) else fmt
 
     @property
     def activation_format(self) -> NumberFormat:
@@ -140,7 +152,12 @@ class TileGeometry(BaseModel):
     @property
     def lanes(self) -> int:
         """Weights in one atom, and multipliers in one column."""
-        return self.atom_bits // self.weight_format.bits
+        return lanes_of(self.atom_bits, self.weight_format)
+
+    @property
+    def weight_beat_bits(self) -> int:
+        """Bits of a beat of weights: an atom, or of 6-bit codes one and a half."""
+        return self.lanes * self.weight_format.bits
 
     @property
     def group(self) -> int:
@@ -164,20 +181,34 @@ class TileGeometry(BaseModel):
         return self.description.compute.accumulation != "exact"
 
     @property
+    def block_scaled(self) -> bool:
+        """Whether scales go into the sum of a row, which is then scaled once more by those of the
+        tensors: NVFP4."""
+        return self.scale_format.name == "e4m3"
+
+    @property
     def span(self) -> int:
         """Elements of a row that stand together in a strip: of a group, or of the groups of an
-        atom; of one atom, where rows take turns atom by atom."""
+        atom; of one atom, where rows take turns atom by atom; of the longest row, where blocks are
+        scaled within its sum."""
+        if self.block_scaled:
+            return next_power_of_two(self.k_atoms(self.k_max)) * self.lanes
         return self.lanes if self.interleaved else self.group_beats * self.lanes
 
     @property
     def sum_elements(self) -> int:
-        """Elements of one sum of the dot array: a group, or what is promoted together."""
+        """Elements of one sum of the dot array: a group, what is promoted together, or a row."""
+        if self.block_scaled:
+            return self.span
         return self.description.compute.promotion_interval or self.group
 
     @property
     def activation_atoms_per_beat(self) -> int:
-        """Atoms of the activations that one atom of weights is multiplied by."""
-        return self.activation_format.bits // self.weight_format.bits
+        """Atoms of the activations that one beat of weights is multiplied by; of 6-bit codes, one
+        beat, which is one and a half atoms."""
+        if packed(self.activation_format):
+            return 1
+        return self.lanes * self.activation_format.bits // self.atom_bits
 
     @property
     def k_max(self) -> int:
@@ -199,10 +230,12 @@ class TileGeometry(BaseModel):
         """The dot array of one column, or of one of the groups of a beat; where rows are
         interleaved, of ``rows``."""
         compute = self.description.compute
-        values = {"weights": compute.weights, "activations": compute.activations,
-                  "lanes": min(self.lanes, self.group),
+        values = {"weights": self.factor_format.name, "activations": compute.activations,
+                  "lanes": self.lanes if self.block_scaled else min(self.lanes, self.group),
                   "group_beats": max(1, self.sum_elements // self.lanes),
                   **self.pipeline.model_dump(include={"multiply", "shift", "adder_tree"})}
+        if self.block_scaled:
+            return BlockDotArrayParams(**values, block=self.group)
         if compute.accumulation_bits is not None:
             return AlignedDotArrayParams(**values, bits=compute.accumulation_bits, rows=rows)
         if self.interleaved:
@@ -211,7 +244,10 @@ class TileGeometry(BaseModel):
 
     @property
     def row_distance(self) -> int:
-        """Least cycles between two spans of one row: the latency of what adds them."""
+        """Least cycles between two spans of one row, where it may have several: the latency of what
+        adds them."""
+        if self.block_scaled:
+            return 1
         dot = self.dot_array_of(rows=1)
         loop = dot.loop_cycles if isinstance(dot, AlignedDotArrayParams) else 1
         return max(loop, self.fp32_adder.LATENCY)
@@ -220,10 +256,11 @@ class TileGeometry(BaseModel):
     def rows_per_strip(self) -> int:
         """Rows that are interleaved span by span, a power of two.
 
+        Where beats are one and a half atoms, they are two or more, so that strips are whole atoms.
         Two spans of the strip's last row are ``rows_per_strip`` beats apart when the second is a
         tail of one atom; that distance must cover the latency of the accumulation.
         """
-        return next_power_of_two(self.row_distance)
+        return max(next_power_of_two(self.row_distance), 2 if packed(self.weight_format) else 1)
 
     @property
     def rows_per_block(self) -> int:
@@ -238,12 +275,17 @@ class TileGeometry(BaseModel):
     # Layouts in memory, in atoms
 
     def k_atoms(self, k: int) -> int:
-        """Atoms of one row of weights of ``k`` elements."""
+        """Beats of one row of weights of ``k`` elements: atoms, or of 6-bit codes one and a half
+        each."""
         return -(-k // self.lanes)
 
     def activation_atoms(self, k: int) -> int:
-        """Atoms of one activation vector of ``k`` elements: whole beats."""
-        return self.k_atoms(k) * self.activation_atoms_per_beat
+        """Atoms of one activation vector of ``k`` elements: those of whole beats."""
+        return -(-self.k_atoms(k) * self.lanes * self.activation_format.bits // self.atom_bits)
+
+    def weight_atoms(self, rows: int, k: int) -> int:
+        """Atoms of the codes of ``rows`` rows, in whole strips."""
+        return self.padded_rows(rows) * self.k_atoms(k) * self.weight_beat_bits // self.atom_bits
 
     def groups(self, k: int) -> int:
         """Groups of a row of ``k`` elements; the last may be shorter."""
@@ -261,19 +303,33 @@ class TileGeometry(BaseModel):
         """Blocks of ``rows`` rows; the last may hold fewer strips."""
         return -(-rows // self.rows_per_block)
 
+    @property
+    def tensor_scale_atoms(self) -> int:
+        """Atoms of the scale of a tensor, behind each part of the scales of its groups."""
+        return int(self.block_scaled)
+
     def activation_scale_atoms(self, k: int) -> int:
         """Atoms of the scales of one activation vector."""
-        return -(-self.stored_groups(k) * self.scale_format.bits // self.atom_bits)
+        bits = self.stored_groups(k) * self.scale_format.bits
+        return -(-bits // self.atom_bits) + self.tensor_scale_atoms
 
     def weight_scale_atoms(self, k: int) -> int:
         """Atoms of the weight scales in front of one block."""
         bits = self.stored_groups(k) * self.scale_rows * self.scale_format.bits
+        return -(-bits // self.atom_bits) + self.tensor_scale_atoms
+
+    def weight_zero_atoms(self, k: int) -> int:
+        """Atoms of the zero points behind the scales of one block, 0 where weights have none."""
+        if not self.zero_points:
+            return 0
+        bits = self.stored_groups(k) * self.scale_rows * self.weight_format.bits
         return -(-bits // self.atom_bits)
 
     def weight_stream_atoms(self, rows: int, k: int) -> int:
-        """Atoms of a whole weight stream: scales and codes, in the order in which they are read."""
-        return (self.padded_rows(rows) * self.k_atoms(k)
-                + self.blocks(rows) * self.weight_scale_atoms(k))
+        """Atoms of a whole weight stream: scales, zero points and codes, in the order in which they
+        are read."""
+        return (self.weight_atoms(rows, k)
+                + self.blocks(rows) * (self.weight_scale_atoms(k) + self.weight_zero_atoms(k)))
 
     def transposed_stream_atoms(self, rows: int, k: int) -> int:
         """Atoms that are read of a weight stream of ``rows`` rows to multiply by it transposed: of

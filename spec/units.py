@@ -16,12 +16,11 @@ from spec.formats import (
     FP32,
     SCALE_FORMATS,
     FloatFormat,
-    ScaleFormat,
     next_power_of_two,
 )
 
 __all__ = [
-    "ActivationBufferParams", "Axi4Params", "CommandCheckerParams", "FifoParams",
+    "ActivationBufferParams", "Axi4Params", "CommandCheckerParams", "FifoParams", "GearboxParams",
     "RegisterFileParams", "ResultPackerParams", "ScaleBufferParams", "SequencerParams",
     "SkidBufferParams", "UnitParams",
 ]
@@ -53,7 +52,7 @@ class ActivationBufferParams(UnitParams):
     of two)."""
 
     LATENCY: ClassVar[int] = 1
-    atom_bits: int = Field(ge=8, le=512)
+    atom_bits: int = Field(ge=8, le=768)
     columns: int = Field(ge=1, le=8)
     depth: int = Field(ge=2, le=65536)
     atoms_per_beat: int = Field(1, ge=1, le=8)
@@ -75,24 +74,19 @@ class ActivationBufferParams(UnitParams):
 
 
 class ScaleBufferParams(UnitParams):
-    """Up to ``scales`` scales, written an atom at a time, read ``scales_per_read`` at a time (a
-    power of two, no more than an atom holds)."""
+    """Up to ``scales`` scales, or zero points, of ``scale_bits`` bits, written an atom at a time,
+    read ``scales_per_read`` at a time (a power of two, no more than an atom holds)."""
 
     LATENCY: ClassVar[int] = 2
     atom_bits: int = Field(ge=8, le=512)
-    scale_format: str
+    scale_bits: int = Field(ge=4, le=32)
     scales: int = Field(ge=1, le=65536)
     scales_per_read: int = Field(1, ge=1, le=32)
 
     @property
-    def format(self) -> ScaleFormat:
-        """The scales' format."""
-        return SCALE_FORMATS[self.scale_format]
-
-    @property
     def scales_per_atom(self) -> int:
         """Scales in one atom."""
-        return self.atom_bits // self.format.bits
+        return self.atom_bits // self.scale_bits
 
     @property
     def depth(self) -> int:
@@ -107,7 +101,7 @@ class ScaleBufferParams(UnitParams):
     @property
     def read_bits(self) -> int:
         """Width of the scales that are read together."""
-        return self.format.bits * self.scales_per_read
+        return self.scale_bits * self.scales_per_read
 
     @property
     def reads_per_atom(self) -> int:
@@ -118,6 +112,17 @@ class ScaleBufferParams(UnitParams):
     def index_bits(self) -> int:
         """Width of a read's number: the atom's above the position within it."""
         return self.address_bits + (self.reads_per_atom - 1).bit_length()
+
+
+class GearboxParams(UnitParams):
+    """Three atoms of ``atom_bits`` bits to two beats."""
+
+    atom_bits: int = Field(ge=8, le=512)
+
+    @property
+    def beat_bits(self) -> int:
+        """Width of a beat."""
+        return self.atom_bits * 3 // 2
 
 
 class FifoParams(UnitParams):
@@ -216,7 +221,10 @@ class CommandCheckerParams(UnitParams):
     says whether GEMV can multiply by transposed weights. ``lanes`` weights make an atom, and their
     activations ``activation_atoms``. ``group`` are the elements of a row that stand together, and
     their scales, of which ``scales_per_atom`` fit an atom, count as one: a scale group, or the
-    groups of one beat.
+    groups of one beat. Behind them come ``tensor_scale_atoms`` with the scale of the tensor, or
+    the zero points of weights, of which as many as belong to ``zeros_per_atom`` scales fit an atom;
+    0 where weights have none. A beat of codes that are packed is one and a half atoms, and their
+    counts are those of beats.
     """
 
     memory: Axi4Params
@@ -233,6 +241,25 @@ class CommandCheckerParams(UnitParams):
     rows_per_result_atom: int
     transposed: bool = False
     activation_atoms: int = 1
+    tensor_scale_atoms: int = 0
+    zeros_per_atom: int = 0
+    weights_packed: bool = False
+    activations_packed: bool = False
+
+    @property
+    def packed(self) -> bool:
+        """Whether any beats are one and a half atoms."""
+        return self.weights_packed or self.activations_packed
+
+    @property
+    def beat_bits(self) -> int:
+        """Width of what is taken from memory at a time: an atom, or one and a half."""
+        return self.memory.atom_bits * (3 if self.packed else 2) // 2
+
+    @property
+    def weight_bits(self) -> int:
+        """Width of a beat of weights."""
+        return self.memory.atom_bits * (3 if self.weights_packed else 2) // 2
 
     @property
     def k_bits(self) -> int:
@@ -252,12 +279,25 @@ class CommandCheckerParams(UnitParams):
     @property
     def scale_atoms_bits(self) -> int:
         """Width of the scale atoms of one block of rows, or of one activation vector."""
-        return (-(-self.groups_max * self.scale_rows // self.scales_per_atom)).bit_length()
+        return (-(-self.groups_max * self.scale_rows // self.scales_per_atom)
+                + self.tensor_scale_atoms).bit_length()
+
+    @property
+    def zero_atoms_bits(self) -> int:
+        """Width of the atoms of zero points of one block of rows, 0 where weights have none."""
+        if not self.zeros_per_atom:
+            return 0
+        return (-(-self.groups_max * self.scale_rows // self.zeros_per_atom)).bit_length()
 
     @property
     def rows_bits(self) -> int:
         """Width of a count of rows."""
         return self.rows_max.bit_length()
+
+    @property
+    def block_atoms_bits(self) -> int:
+        """Width of the atoms in front of the weights of one block of rows."""
+        return max(self.scale_atoms_bits, self.zero_atoms_bits) + bool(self.zeros_per_atom)
 
     @property
     def column_bits(self) -> int:
@@ -267,12 +307,12 @@ class CommandCheckerParams(UnitParams):
     @property
     def atoms_bits(self) -> int:
         """Width of a count of atoms: the longest weight stream, whether it fits memory or not."""
-        return self.rows_bits + max(self.k_atoms_bits, self.scale_atoms_bits) + 1
+        return self.rows_bits + max(self.k_atoms_bits, self.block_atoms_bits) + 1 + self.packed
 
     @property
     def size_cycles(self) -> int:
         """Most cycles that the sizes of a command take, one per bit of the smaller factor."""
-        return max((-(-self.k_max // self.lanes)).bit_length(), self.scale_atoms_bits)
+        return max((-(-self.k_max // self.lanes)).bit_length(), self.block_atoms_bits)
 
 
 class SequencerParams(UnitParams):
@@ -286,11 +326,12 @@ class SequencerParams(UnitParams):
     checker: CommandCheckerParams
     activation_buffer: ActivationBufferParams
     weight_scale_buffer: ScaleBufferParams
+    weight_zero_buffer: ScaleBufferParams | None = None
     activation_scale_buffer: ScaleBufferParams
     result_rows: int = Field(ge=2, le=1024)
     row_distance: int = Field(ge=1, le=16)
-    span_beats: int = Field(ge=1, le=1024)
-    sum_beats: int = Field(ge=1, le=1024)
+    span_beats: int = Field(ge=1, le=4096)
+    sum_beats: int = Field(ge=1, le=4096)
 
     @property
     def spans_max(self) -> int:
@@ -307,7 +348,7 @@ class SequencerParams(UnitParams):
         """Width of a row's number within its strip; by transposed weights, within its block."""
         checker = self.checker
         rows = checker.rows_per_block if checker.transposed else checker.rows_per_strip
-        return (rows - 1).bit_length()
+        return max(1, (rows - 1).bit_length())
 
     @property
     def strips_per_block(self) -> int:

@@ -4,11 +4,13 @@ import cocotb
 import numpy as np
 
 from golden.column import column
+from golden.scales import block_scales
 from spec.arithmetic import ColumnParams
+from spec.formats import E4M3, FP32
 from tb.bench import Bench, Scoreboard, bench_seed, params_from_environment, word
-from tb.dot_array import pack_group
+from tb.dot_array import pack_group, pair_bits
 from tb.operands import random_codes, scale_codes
-from tb.packing import decoded_bits, fields
+from tb.packing import fields
 
 __all__ = ["latency", "strips"]
 
@@ -16,47 +18,71 @@ __all__ = ["latency", "strips"]
 def _strip(rng, params, board):
     """One strip: payloads in the order of the memory layout, and which of them end a row."""
     span, together = params.span, params.groups_per_beat
-    k = int(rng.integers(1, 3 * params.dot_array.group_beats * params.lanes + 1))
+    scaled_blocks = params.block_scale_bits > 0
+    # A row has several groups, or is one.
+    longest = (1 if scaled_blocks else 3) * params.dot_array.group_beats * params.lanes
+    k = int(rng.integers(1, longest + 1))
     of_sum = params.dot_array.group_beats if params.interleaved else 1
     of_group = of_sum * params.sums_per_group
-    groups = -(-k // (span * of_group // together))
+    groups = -(-k // (params.dot_array.block if scaled_blocks else span * of_group // together))
     weights = random_codes(rng, params.weight_format, (params.rows, k), special=0.05)
     activations = random_codes(rng, params.activation_format, (k,), special=0.02)
-    weight_scales = scale_codes(rng, params.scale_format, (params.rows, groups), wild=0.1)
-    activation_scales = scale_codes(rng, params.scale_format, (groups,), wild=0.05)
+    if scaled_blocks:
+        weight_scales = _block_scales(rng, params, (params.rows, groups))
+        activation_scales = _block_scales(rng, params, (groups,))
+    else:
+        weight_scales = scale_codes(rng, params.scale_format, (params.rows, groups), wild=0.1)
+        activation_scales = scale_codes(rng, params.scale_format, (groups,), wild=0.05)
     totals = column(weights, weight_scales, activations, activation_scales, params)
-    scale_bits = params.scale_combiner.format.bits
     slot_bits = params.row_accumulator.slot_bits
     # A beat of the dot array is the pair of operands, below the flags `first` and `last`.
-    pair_bits = params.lanes * (decoded_bits(params.weight_format)
-                                + decoded_bits(params.activation_format))
-    # Scales of whole beats, those of one beat side by side.
+    pairs = pair_bits(params)
     spans = -(-k // span)
-    weight_words = np.zeros((params.rows, groups + together), weight_scales.dtype)
-    weight_words[:, :groups] = weight_scales
-    activation_words = np.zeros(groups + together, activation_scales.dtype)
-    activation_words[:groups] = activation_scales
 
     payloads, ends = [], []
     for part in range(spans):
         place = slice(part * span, min(k, (part + 1) * span))
-        scales = slice(part // of_group * together, (part // of_group + 1) * together)
         for row in range(params.rows):
             beats = pack_group(weights[row, place], activations[place], params)
             for index, beat in enumerate(beats):
                 payloads.append(fields(
-                    (beat, pair_bits),
-                    (word(weight_words[row, scales], scale_bits), together * scale_bits),
-                    (word(activation_words[scales], scale_bits), together * scale_bits),
+                    (beat, pairs),
+                    *(_block_fields(weight_scales[row], activation_scales, params, index)
+                      if scaled_blocks else
+                      _scale_fields(weight_scales[row], activation_scales, params,
+                                    part // of_group)),
                     # Where rows take turns, a span is one beat.
-                    ((beat >> pair_bits & 1) & (part % of_sum == 0), 1),
-                    ((beat >> pair_bits + 1)
+                    ((beat >> pairs & 1) & (part % of_sum == 0), 1),
+                    ((beat >> pairs + 1)
                      & (part % of_sum == of_sum - 1 or part == spans - 1), 1),
                     (row, slot_bits), (part < of_sum, 1), (part == spans - 1, 1)))
                 ends.append(part == spans - 1 and index == len(beats) - 1)
     for row, total in enumerate(totals.tolist()):
         board.expect(total, f"row {row}, k {k}, weights {weights[row].tolist()}")
     return payloads, ends
+
+
+def _block_scales(rng, params, shape):
+    """Scales of blocks and of tensors."""
+    tensors = scale_codes(rng, params.scale_format, shape[:-1]).view(np.float32)
+    return block_scales(scale_codes(rng, "e4m3", shape, wild=0.01), tensors)
+
+
+def _scale_fields(weight_scales, activation_scales, params, beat):
+    """Scales of the groups of a beat, those of each side side by side; of none, zero."""
+    together, bits = params.groups_per_beat, params.scale_combiner.format.bits
+    place = slice(beat * together, (beat + 1) * together)
+    return [(word(side[place], bits), together * bits)
+            for side in (weight_scales, activation_scales)]
+
+
+def _block_fields(weight_scales, activation_scales, params, beat):
+    """Scales of both tensors, and those of the blocks of a beat."""
+    sides = weight_scales, activation_scales
+    place = slice(beat * params.dot_array.blocks, (beat + 1) * params.dot_array.blocks)
+    return [*((int(side["tensor"][:1].view(np.uint32)[0]), FP32.bits) for side in sides),
+            *((word(side["block"][place], E4M3.bits), params.block_scale_bits)
+              for side in sides)]
 
 
 async def _run(dut, idle):

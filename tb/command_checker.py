@@ -20,7 +20,8 @@ def checked_fields(params: CommandCheckerParams) -> list[tuple[str, int]]:
     memory = params.memory
     return [("opcode", 8), ("tag", 16), ("error", 8), ("columns", params.column_bits),
             ("k", params.k_bits), ("k_atoms", params.k_atoms_bits), ("rows", params.rows_bits),
-            ("scale_atoms", params.scale_atoms_bits), ("transposed", 1),
+            ("scale_atoms", params.scale_atoms_bits), ("zero_atoms", params.zero_atoms_bits),
+            ("transposed", 1),
             ("source", memory.index_bits), ("source_atoms", memory.count_bits),
             ("other", memory.index_bits), ("other_atoms", memory.count_bits)]
 
@@ -45,7 +46,7 @@ class Checked:
                 "other": getattr(command, other_field(command.opcode)) // atom_bytes,
                 "other_atoms": sizes.other_atoms, "transposed": command.transposed}
             if command.opcode == Opcode.GEMV:
-                self.values["rows"] = command.rows
+                self.values |= {"rows": command.rows, "zero_atoms": sizes.zero_atoms}
 
     def pack(self, params: CommandCheckerParams) -> int:
         """The payload; values that mean nothing are zero."""

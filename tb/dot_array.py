@@ -10,7 +10,12 @@ from tb.bench import bench_seed, params_from_environment, run_flow
 from tb.operands import cancelling_group, negated, random_codes
 from tb.packing import decoded_bits, fields, pack_decoded
 
-__all__ = ["extremes", "latency", "pack_group", "random_groups"]
+__all__ = ["extremes", "latency", "pack_group", "pair_bits", "random_groups"]
+
+
+def pair_bits(params: ProductsParams | ColumnParams) -> int:
+    """Width of the decoded pairs of one beat, which stand below all else."""
+    return params.lanes * sum(map(decoded_bits, (params.weight_format, params.activation_format)))
 
 
 def pack_group(weights: np.ndarray, activations: np.ndarray,

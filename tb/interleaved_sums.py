@@ -6,9 +6,9 @@ import numpy as np
 
 from golden.decoder import code_dtype
 from spec.arithmetic import InterleavedParams
-from tb.dot_array import pack_group
+from tb.dot_array import pack_group, pair_bits
 from tb.operands import cancelling_group, negated, random_codes
-from tb.packing import decoded_bits, fields
+from tb.packing import fields
 
 __all__ = ["cancelling_strips", "full_strips", "random_strips", "strip_items"]
 
@@ -19,8 +19,7 @@ def strip_items(strips: list[list[Group]], params: InterleavedParams,
                 golden: Callable[..., np.ndarray]) -> list[tuple[int, int | None, str]]:
     """Payloads of strips of groups, the beats of rows in turn, with the results behind the last
     beats. A strip is ``rows`` groups of the same length."""
-    pair_bits = params.lanes * (decoded_bits(params.weight_format)
-                                + decoded_bits(params.activation_format))
+    pairs = pair_bits(params)
     items: list[tuple[int, int | None, str]] = []
     for groups in strips:
         beats = [pack_group(*group, params) for group in groups]
@@ -28,7 +27,7 @@ def strip_items(strips: list[list[Group]], params: InterleavedParams,
         for turn in range(len(beats[0])):
             last = turn == len(beats[0]) - 1
             for slot, (row, result) in enumerate(zip(beats, results, strict=True)):
-                payload = fields((row[turn], pair_bits + 2), (slot, params.slot_bits))
+                payload = fields((row[turn], pairs + 2), (slot, params.slot_bits))
                 weights, activations = (codes.tolist() for codes in groups[slot])
                 about = f"row {slot}, weights {weights} activations {activations}"
                 items.append((payload, result if last else None, about))

@@ -5,7 +5,9 @@ from collections.abc import Callable
 import numpy as np
 
 from golden.decoder import code_dtype
-from spec.formats import FORMATS, IntegerFormat, NumberFormat
+from spec.formats import (
+    E4M3, FORMATS, IntegerFormat, NumberFormat, WeightFormat, ZeroPointFormat,
+)
 from tb.bench import bench_seed
 
 __all__ = ["FP32_EDGES", "cancelling_group", "fp32_pair_items", "fp32_pairs", "negated",
@@ -36,10 +38,12 @@ def fp32_pairs(rng: np.random.Generator, count: int) -> np.ndarray:
     return np.concatenate([edges, bits, near, short])
 
 
-def random_codes(rng: np.random.Generator, fmt: NumberFormat, shape: tuple[int, ...],
+def random_codes(rng: np.random.Generator, fmt: WeightFormat, shape: tuple[int, ...],
                  special: float = 0.0) -> np.ndarray:
     """Random codes; a share ``special`` of all arrays' last axes may hold NaN and infinity."""
     codes = rng.integers(0, 1 << fmt.bits, shape, dtype=code_dtype(fmt))
+    if isinstance(fmt, ZeroPointFormat):
+        return codes
     clean = (codes & (fmt.sign_mask - 1)) > fmt.largest_code
     keep = rng.random((*shape[:-1], 1)) < special
     codes[clean & ~keep] = 0
@@ -71,7 +75,13 @@ def cancelling_group(name_a: str, name_b: str, length: int, lane: int) -> tuple[
 
 def scale_codes(rng: np.random.Generator, scale_format: str, shape: tuple[int, ...],
                 wild: float = 0.1) -> np.ndarray:
-    """Scales as tensors have them, with a share ``wild`` of extremes and of any code at all."""
+    """Scales as tensors have them, with a share ``wild`` of extremes and of any code at all: of
+    ``e4m3``, those of blocks alone."""
+    if scale_format == "e4m3":
+        # Signs, which are ignored, and NaN among them.
+        usual = rng.integers(1, E4M3.largest_code + 1, shape, dtype=np.uint8)
+        any_code = rng.integers(0, 256, shape, dtype=np.uint8)
+        return np.where(rng.random(shape) < wild, any_code, usual)
     if scale_format == "e8m0":
         usual = rng.integers(110, 140, shape, dtype=np.uint8)
         any_code = np.where(rng.random(shape) < 0.5, rng.integers(0, 256, shape, dtype=np.uint8),

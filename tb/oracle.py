@@ -10,11 +10,12 @@ from fractions import Fraction
 from math import inf, isinf, isnan, nan
 
 from spec.description import Scaling
-from spec.formats import FP32, IntegerFormat, NumberFormat
+from spec.formats import E2M1, E4M3, FP32, IntegerFormat, NumberFormat, ZeroPointFormat
 
 __all__ = [
-    "Value", "add_fp32", "combine_scales", "dot", "gemv_element", "group_quantized",
-    "multiply_fp32", "round_to_format", "round_to_fp32", "scale_group", "value_of",
+    "Value", "add_fp32", "block_scaled_element", "combine_scales", "dot", "gemv_element",
+    "group_quantized", "multiply_fp32", "nvfp4_quantized", "round_to_format", "round_to_fp32",
+    "scale_group", "value_of", "zero_point_quantized",
 ]
 
 Value = Fraction | float
@@ -166,6 +167,23 @@ def gemv_element(weights: Sequence[int], weight_scales: Sequence[int], activatio
     return total
 
 
+def block_scaled_element(weights: Sequence[int], weight_scales: Sequence[int],
+                         activations: Sequence[int], activation_scales: Sequence[int],
+                         weight_tensor: int, activation_tensor: int, block: int) -> int:
+    """The FP32 code of one result of NVFP4: E2M1 codes, E4M3 codes of the scales of their blocks,
+    whose signs count for nothing, and FP32 codes of the scales of the tensors."""
+    total = Fraction(0)
+    for index, start in enumerate(range(0, len(weights), block)):
+        scales = [value_of(codes[index] & ~E4M3.sign_mask, E4M3)
+                  for codes in (weight_scales, activation_scales)]
+        part = dot(weights[start:start + block], activations[start:start + block], E2M1, E2M1)
+        if isinstance(part, float) or any(isinstance(scale, float) for scale in scales):
+            return FP32.nan_code
+        total += part * Fraction(scales[0]) * Fraction(scales[1])
+    combined = multiply_fp32(activation_tensor, weight_tensor)
+    return add_fp32(0, multiply_fp32(round_to_fp32(total), combined))
+
+
 def _tree_sum(terms: Sequence[int], places: int) -> int:
     """The sum of the FP32 codes in ``places`` places, a power of two; empty ones are +0."""
     if places == 1:
@@ -176,31 +194,112 @@ def _tree_sum(terms: Sequence[int], places: int) -> int:
 
 def group_quantized(codes: Sequence[int], fmt: NumberFormat,
                     scaling: Scaling) -> tuple[list[int], int]:
-    """Quantize one group of FP32 codes: its codes of ``fmt``, and the code of its scale."""
+    """Quantize one group of FP32 codes: its codes of ``fmt``, and the code of its scale.
+
+    Not for NVFP4, whose groups are parts of a tensor: :func:`nvfp4_quantized`.
+    """
+    assert scaling.format in ("e8m0", "fp32")
     values = [value_of(code, FP32) for code in codes]
     finite = [value for value in values if isinstance(value, Fraction)]
     if len(finite) != len(values):
         return ([fmt.nan_code] * len(values),
                 0xFF if scaling.format == "e8m0" else FP32.nan_code)
-    floor = value_of(round_to_fp32(Fraction(scaling.amax_floor)), FP32)
     largest = value_of(fmt.largest_code, fmt)
-    assert isinstance(floor, Fraction) and isinstance(largest, Fraction)
-    amax = max([abs(value) for value in finite] + [floor])
+    assert isinstance(largest, Fraction)
+    amax = max(abs(value) for value in finite)
+    scale_code, scale = _group_scale(amax, largest, scaling)
+    quotients = [value / scale for value in finite]
     if scaling.rule == "fp32-div":
-        scale_code = max(round_to_fp32(amax / largest), 1)
-        scale = value_of(scale_code, FP32)
-        assert isinstance(scale, Fraction)
-        quotients = [value_of(round_to_fp32(value / scale), FP32) for value in finite]
-    else:
-        exponent = -127
-        if amax and scaling.rule == "e8m0-floor":
-            exponent = _floor_log2(amax) - _floor_log2(largest)
-        elif amax:
-            exponent = max(exponent, _floor_log2(amax / largest))
-        while scaling.rule == "e8m0-ceil" and amax / Fraction(2) ** exponent > largest:
-            exponent += 1
-        exponent = min(max(exponent, -127), 127)
-        scale_code = exponent + 127
-        quotients = [value / Fraction(2) ** exponent for value in finite]
+        quotients = [_rounded(quotient) for quotient in quotients]
     return ([round_to_format(quotient, fmt, negative_zero=_negative(code), saturate=True)
              for quotient, code in zip(quotients, codes, strict=True)], scale_code)
+
+
+def zero_point_quantized(codes: Sequence[int], fmt: ZeroPointFormat,
+                         scaling: Scaling) -> tuple[list[int], int, int]:
+    """Quantize one group of FP32 codes of weights with a zero point: its codes of ``fmt``, the
+    code of its scale, and its zero point."""
+    values = [value_of(code, FP32) for code in codes]
+    finite = [value for value in values if isinstance(value, Fraction)]
+    if len(finite) != len(values):
+        return ([0] * len(values), 0xFF if scaling.format == "e8m0" else FP32.nan_code, 0)
+    lowest, highest = min(finite + [Fraction(0)]), max(finite + [Fraction(0)])
+    width = highest - lowest
+    # Rounded to 24 bits, whatever its exponent.
+    width = 2 * _rounded(width / 2) if width >= 2 ** 127 else _rounded(width)
+    scale_code, scale = _group_scale(width, Fraction(fmt.largest_code), scaling)
+    quotients = [value / scale for value in (-lowest, *finite)]
+    if scaling.rule == "fp32-div":
+        quotients = [_rounded(quotient) for quotient in quotients]
+    # Python rounds a fraction to the nearest integer, ties to even.
+    zero = min(round(quotients[0]), fmt.largest_code)
+    return ([min(max(round(quotient) + zero, 0), fmt.largest_code) for quotient in quotients[1:]],
+            scale_code, zero)
+
+
+def _group_scale(amax: Fraction, largest: Fraction, scaling: Scaling) -> tuple[int, Fraction]:
+    """The code and the value of the scale of a group that reaches ``amax``, where codes reach
+    ``largest``."""
+    amax = max(amax, _rounded(Fraction(scaling.amax_floor)))
+    if scaling.rule == "fp32-div":
+        code = max(round_to_fp32(amax / largest), 1)
+        scale = value_of(code, FP32)
+        assert isinstance(scale, Fraction)
+        return code, scale
+    exponent = -127
+    if amax and scaling.rule == "e8m0-floor":
+        exponent = _floor_log2(amax) - _floor_log2(largest)
+    elif amax:
+        exponent = max(exponent, _floor_log2(amax / largest))
+    while scaling.rule == "e8m0-ceil" and amax / Fraction(2) ** exponent > largest:
+        exponent += 1
+    exponent = min(max(exponent, -127), 127)
+    return exponent + 127, Fraction(2) ** exponent
+
+
+def nvfp4_quantized(tensor: Sequence[Sequence[int]], rows: int,
+                    scaling: Scaling) -> tuple[list[list[int]], list[list[int]], int]:
+    """Quantize one tensor [M][K] of FP32 codes, in blocks of ``rows`` x ``scaling.group``, by the
+    rule ``e4m3-nvfp4``: its E2M1 codes, the E4M3 codes of its blocks, the FP32 code of its scale.
+    """
+    height, width, group = len(tensor), len(tensor[0]), scaling.group
+    places = [[[(row, k) for row in range(top, min(top + rows, height))
+                for k in range(left, min(left + group, width))]
+               for left in range(0, width, group)] for top in range(0, height, rows)]
+    amaxes = [[_finite_amax([tensor[row][k] for row, k in block]) for block in line]
+              for line in places]
+    amax = max([value for line in amaxes for value in line if value is not None]
+               + [_rounded(Fraction(scaling.amax_floor))])
+    tensor_scale = max(_rounded(amax / (448 * 6)), Fraction(1, 2 ** 149))
+    codes = [[0] * width for _ in range(height)]
+    blocks = []
+    for line, line_amaxes in zip(places, amaxes, strict=True):
+        blocks.append([0x7F] * len(line))
+        for index, (block, block_amax) in enumerate(zip(line, line_amaxes, strict=True)):
+            if block_amax is None:
+                continue
+            quotient = _rounded(_rounded(block_amax / 6) / tensor_scale)
+            blocks[-1][index] = max(round_to_format(quotient, E4M3, saturate=True), 1)
+            scale = value_of(blocks[-1][index], E4M3)
+            assert isinstance(scale, Fraction)
+            scale = _rounded(scale * tensor_scale) or Fraction(1, 2 ** 149)
+            for row, k in block:
+                value = value_of(tensor[row][k], FP32)
+                assert isinstance(value, Fraction)
+                codes[row][k] = round_to_format(_rounded(value / scale), E2M1, saturate=True,
+                                                negative_zero=_negative(tensor[row][k]))
+    return codes, blocks, round_to_fp32(tensor_scale)
+
+
+def _finite_amax(codes: Sequence[int]) -> Fraction | None:
+    """The largest magnitude of FP32 codes, or None where one is NaN or infinite."""
+    values = [value_of(code, FP32) for code in codes]
+    finite = [abs(value) for value in values if isinstance(value, Fraction)]
+    return max(finite) if len(finite) == len(values) else None
+
+
+def _rounded(value: Fraction) -> Fraction:
+    """A value rounded to FP32, within its range."""
+    rounded = value_of(round_to_fp32(value), FP32)
+    assert isinstance(rounded, Fraction)
+    return rounded

@@ -102,13 +102,15 @@ class _Sequencing:
         bench.sink(self.boards["write"], "write", stall, self._write)
         bench.sink(self.boards["pack"], "pack", stall, self._pack)
         self.uses = [bench.sink(self.boards["uses"], name, take=self._used(name))
-                     for name in ("beats", "activations", "activation_scales", "weight_scales")]
+                     for name in ("beats", "activations", "activation_scales", "weight_scales",
+                                  *(["weight_zeros"] if self.params.weight_zero_buffer else []))]
         self.ended = bench.sink(self.boards["ended"], "ended", take=self._end)
         bench.watchers.append(self._watch)
         self.regions = deque()
         self.atoms_left = deque()
         self.loads = deque()
-        # By command: whether its atoms are given, and these.
+        # By command: what is taken for it, whether its atoms are given, and these.
+        self.counts = []
         self.given = []
         # The cycle of each slot's last sum.
         self.summed = {}
@@ -133,8 +135,13 @@ class _Sequencing:
         self.packs += 1
 
     def _used(self, name):
+        packed = {"beats": self.checker.weights_packed,
+                  "activations": self.checker.activations_packed}.get(name, False)
+
         def take(item):
             self.boards["uses"].check((name, item))
+            if self.checker.packed:
+                assert self.dut.packed.value == packed, f"packed is wrong for {name}"
             if name == "beats":
                 self._sum(item)
         return take
@@ -184,19 +191,22 @@ class _Sequencing:
 
     def _beat_bits(self):
         params = self.params
-        return (self.checker.memory.atom_bits + params.activation_buffer.address_bits
+        return (self.checker.weight_bits + params.activation_buffer.address_bits
                 + params.weight_scale_buffer.index_bits
                 + params.activation_scale_buffer.index_bits + params.slot_bits + 4)
 
     def _use(self, name, *parts):
-        """Make an atom and expect its use; returns the atom."""
-        bits = self.checker.memory.atom_bits
-        atom = self.rng.getrandbits(bits)
+        """Make an atom, or a beat of packed codes, and expect its use; returns it."""
+        bits = {"beats": self.checker.weight_bits,
+                "activations": self.params.activation_buffer.atom_bits}.get(
+                    name, self.checker.memory.atom_bits)
+        atom = self.rng.getrandbits(self.checker.beat_bits)
         self.boards["uses"].expect((name, fields((atom, bits), *parts)), f"{name} {parts}")
         return atom
 
     def _send(self, values, ended, loads=(None, 0), atoms=0, given=()):
         values["tag"] = self.tag = (self.tag + 40503) & 0xFFFF
+        self.counts.append(atoms)
         self.given.append((bool(given) or not atoms and self.rng.getrandbits(1), given))
         self.commands.send(fields(*((values.get(name, self.rng.getrandbits(bits)), bits)
                                     for name, bits in checked_fields(self.checker))))
@@ -207,7 +217,7 @@ class _Sequencing:
 
     def _answers(self, atoms, fault):
         """Atoms as they come; the first of them with a fault has this one."""
-        bits = self.checker.memory.atom_bits
+        bits = self.checker.beat_bits
         faults = [ReadFault.NONE] * len(atoms)
         if fault != ReadFault.NONE:
             first = self.rng.randrange(len(atoms))
@@ -215,10 +225,10 @@ class _Sequencing:
             faults[first] = fault
         return [fields((atom, bits), (kind, 2)) for atom, kind in zip(atoms, faults, strict=True)]
 
-    def _region(self, index, atoms, fault):
-        """Expect a request for atoms."""
+    def _region(self, index, atoms, fault, count):
+        """Expect a request for ``count`` atoms, which come as ``atoms``."""
         self.regions.append(self._answers(atoms, fault))
-        self.boards["read"].expect(pack_region(index, len(atoms), self.checker.memory))
+        self.boards["read"].expect(pack_region(index, count, self.checker.memory))
 
     def _values(self, command):
         sizes = command_sizes(command, self.checker)
@@ -229,7 +239,7 @@ class _Sequencing:
             "opcode": command.opcode, "error": 0, "columns": command.columns, "transposed": 0,
             "k": command.k,
             "k_atoms": sizes.k_atoms, "rows": command.rows, "scale_atoms": sizes.scale_atoms,
-            "source": source, "source_atoms": sizes.source_atoms,
+            "zero_atoms": sizes.zero_atoms, "source": source, "source_atoms": sizes.source_atoms,
             "other": other, "other_atoms": sizes.other_atoms}
 
     def load(self, column, k, fault=ReadFault.NONE, given=False):
@@ -239,7 +249,7 @@ class _Sequencing:
         column_bits = max(1, (self.checker.columns - 1).bit_length())
         parts = []
         for name, count, bits in (
-                ("activations", sizes.source_atoms,
+                ("activations", sizes.k_atoms,
                  params.activation_buffer.address_bits + params.activation_buffer.part_bits),
                 ("activation_scales", sizes.other_atoms,
                  params.activation_scale_buffer.address_bits)):
@@ -252,7 +262,7 @@ class _Sequencing:
             if given:
                 answers += self._answers(atoms, kind)
             else:
-                self._region(values[name], atoms, kind)
+                self._region(values[name], atoms, kind, values[f"{name}_atoms"])
         self._send(values, (READ_CODES[fault], 0),
                    (column, 0 if fault else k), len(parts[0]) + len(parts[1]), answers)
 
@@ -264,22 +274,24 @@ class _Sequencing:
         weight_rows = checker.rows_per_block // checker.scale_rows
         span = params.span_beats
         spans, tail = -(-sizes.k_atoms // span), sizes.k_atoms % span
-        of_group, of_sum = params.group_beats // span, params.sum_beats // span
+        of_sum = params.sum_beats // span
         atoms = []
         for block in range(0, rows, checker.rows_per_block):
             atoms += [self._use("weight_scales", (address, scale_bits.address_bits))
                       for address in range(sizes.scale_atoms)]
+            atoms += [self._use("weight_zeros", (address, params.weight_zero_buffer.address_bits))
+                      for address in range(sizes.zero_atoms)]
             end = min(rows, block + checker.rows_per_block)
             for strip in range(block, end, checker.rows_per_strip):
                 for place in range(spans):
                     end_of_row = place == spans - 1
                     beats = tail if tail and end_of_row else span
-                    group = place // of_group
                     for slot in range(checker.rows_per_strip):
-                        scale = group * checker.scale_rows
-                        if checker.scale_rows > 1:
-                            scale += slot // weight_rows
                         for beat in range(beats):
+                            group = (place * span + beat) // params.group_beats
+                            scale = group * checker.scale_rows
+                            if checker.scale_rows > 1:
+                                scale += slot // weight_rows
                             last = beat == beats - 1
                             atoms.append(self._use(
                                 "beats",
@@ -291,8 +303,10 @@ class _Sequencing:
                                 (last and (end_of_row or place % of_sum == of_sum - 1), 1),
                                 (slot, params.slot_bits), (place < of_sum, 1),
                                 (last and end_of_row and strip + slot < rows, 1)))
-        assert len(atoms) == sizes.source_atoms
-        self._region(values["source"], atoms, read_fault)
+        heads = -(-rows // checker.rows_per_block) * (sizes.scale_atoms + sizes.zero_atoms)
+        beats = len(atoms) - heads
+        assert sizes.source_atoms == heads + (beats * 3 // 2 if checker.weights_packed else beats)
+        self._region(values["source"], atoms, read_fault, sizes.source_atoms)
         self._results(values, write_fault)
         error = READ_CODES[read_fault] or WRITE_CODES[write_fault]
         self._send(values, (error, 0), atoms=len(atoms))
@@ -425,13 +439,11 @@ async def full_rate(dut):
         sequencing.load(0, k)
     await sequencing.bench.start()
     await sequencing.end(at_least=2 * len(cases))
-    taken = iter(sequencing.atoms.taken)
+    taken, counts = iter(sequencing.atoms.taken), iter(sequencing.counts)
     for k, rows in cases:
-        cycles = [next(taken) for _ in range(command_sizes(
-            Command(Opcode.GEMV, columns=1, k=k, rows=rows), checker).source_atoms)]
+        cycles = [next(taken) for _ in range(next(counts))]
         assert cycles == list(range(cycles[0], cycles[0] + len(cycles))), f"k {k}, rows {rows}"
-        sizes = command_sizes(Command(Opcode.LOAD, k=k), checker)
-        for _ in range(sizes.source_atoms + sizes.other_atoms):
+        for _ in range(next(counts)):
             next(taken)
 
 

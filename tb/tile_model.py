@@ -8,6 +8,7 @@ import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, SimTimeoutError, with_timeout
 
+from golden.scales import block_scales, scale_dtype, weight_scale_dtype
 from golden.tile import GoldenTile
 from host.driver import Driver
 from host.layout import pack_activations, pack_weights
@@ -146,7 +147,8 @@ class TileBench:
     def sizes(self, largest_beats=700):
         """Random rows, K and columns, small enough to simulate quickly."""
         tile = self.tile
-        k = int(self.rng.integers(1, min(tile.k_max, 3 * tile.group) + 1))
+        # Several groups, and several beats.
+        k = int(self.rng.integers(1, min(tile.k_max, 3 * max(tile.group, 4 * tile.lanes)) + 1))
         rows = int(self.rng.integers(1, max(2, min(300, largest_beats // tile.k_atoms(k)))))
         return rows, k, int(self.rng.integers(1, tile.columns + 1))
 
@@ -156,8 +158,7 @@ class TileBench:
         codes = random_codes(self.rng, tile.activation_format, (k,), special)
         if nan:
             codes[int(self.rng.integers(k))] = tile.activation_format.nan_code
-        scales = scale_codes(self.rng, tile.scale_format.name, (tile.groups(k),))
-        parts = pack_activations(codes, _typed(scales, tile), tile)
+        parts = pack_activations(codes, self._scales((tile.groups(k),)), tile)
         for address, part in zip((self.codes, self.scales), parts, strict=True):
             assert len(part) <= self.scales - self.codes
             await self.place(address, part)
@@ -169,8 +170,13 @@ class TileBench:
         tile = self.tile
         weight_rows = -(-rows // tile.description.scaling.weight_rows)
         codes = random_codes(self.rng, tile.weight_format, (rows, k), special)
-        scales = scale_codes(self.rng, tile.scale_format.name, (weight_rows, tile.groups(k)))
-        stream = pack_weights(codes, _typed(scales, tile), tile)
+        scales = self._scales((weight_rows, tile.groups(k)))
+        if tile.zero_points:
+            both = np.empty(scales.shape, weight_scale_dtype(tile))
+            both["scale"] = scales
+            both["zero"] = self.rng.integers(0, 1 << tile.weight_format.bits, scales.shape)
+            scales = both
+        stream = pack_weights(codes, scales, tile)
         source = self.weights + tile.atom_bytes * int(self.rng.integers(0, 64))
         target = (source + len(stream)) // tile.atom_bytes + int(self.rng.integers(0, 40))
         await self.place(source, stream)
@@ -178,6 +184,10 @@ class TileBench:
             opcode=Opcode.GEMV, columns=columns, rows=rows, k=k, source=source,
             target=target * tile.atom_bytes) | fields)
 
-
-def _typed(scales, tile):
-    return scales if tile.scale_format.name == "e8m0" else scales.view(np.float32)
+    def _scales(self, shape):
+        """Random scales [..., groups] of the tile's format."""
+        fmt = self.tile.scale_format
+        codes = scale_codes(self.rng, fmt.name, shape)
+        if not self.tile.block_scaled:
+            return codes.view(scale_dtype(fmt))
+        return block_scales(codes, scale_codes(self.rng, "fp32", shape[:-1]).view(np.float32))

@@ -4,6 +4,7 @@ import ast
 import contextlib
 import importlib.util
 import io
+import math
 import re
 import shlex
 import xml.etree.ElementTree as ElementTree
@@ -23,11 +24,11 @@ from benchmarks.readme import BENCHMARKS, RESULTS, render, updated
 from golden.quantizer import quantize
 from hdl import command_scheduler
 from hdl.dram_port import command_members, data_members
-from spec.arithmetic import DotArrayParams
+from spec.arithmetic import BlockDotArrayParams, DotArrayParams
 from spec.commands import FIELDS, ErrorCode, Opcode
 from spec.description import Convert, Quantize, Reduce, Scaling, Transpose
 from spec.dram_rules import DramCommand
-from spec.formats import E4M3
+from spec.formats import E4M3, FORMATS, lanes_of
 from spec.grade import grade_names, load_grade
 from spec.keys import toml_value
 from spec.load import load_tile
@@ -207,6 +208,28 @@ def test_the_widths_are_the_tiles() -> None:
             params.product_bits, params.beat_bits, params.sum_bits]
 
 
+def test_the_widths_of_long_sums_are_the_dot_arrays() -> None:
+    for operands, *widths in table("numerics.md", "exact sum of"):
+        weights, activations = operands.split(" x ")
+        assert [int(width) for width in widths] == [
+            DotArrayParams(weights=weights, activations=activations, lanes=lanes,
+                           group_beats=beats).sum_bits
+            for lanes, beats in ((1, 1), (32, 1), (32, 4), (64, 64), (64, 256))]
+
+
+def test_the_widths_of_nvfp4_are_its_units() -> None:
+    params = load_tile(PROJECT / "tiles" / "hbm3_nvfp4.toml").dot_array
+    assert isinstance(params, BlockDotArrayParams)
+    largest, widths = zip(*(row[1:] for row in table("numerics.md", "of NVFP4")), strict=True)
+    assert [int(width) for width in widths] == [
+        params.product_bits, params.block_bits, params.beat_bits, params.sum_bits]
+    units = [params.dot_array.lsb_exponent, *[params.lsb_exponent] * 3]
+    for text, width, exponent in zip(largest, widths, units, strict=True):
+        magnitude = math.prod(int(base) ** int(power or 1) for base, power in re.findall(
+            r"(\d+)(?:\^(\d+))?", text))
+        assert (magnitude << -exponent).bit_length() + 1 == int(width)
+
+
 def test_the_scales_are_the_quantizers() -> None:
     rules = ("e8m0-ceil", "e8m0-floor", "fp32-div")
     for amax, *scales in table("numerics.md", "amax"):
@@ -221,6 +244,50 @@ def test_the_latencies_are_the_units(default_tile: Tile) -> None:
     assert set(shown) == {*default_tile.units, "tile"}
     for name, params in default_tile.units.items():
         assert shown[name] == str(getattr(params, "LATENCY", "")), name
+
+
+def test_the_latencies_of_other_formats_and_sums_are_the_units(default_tile: Tile) -> None:
+    compute = default_tile.description.compute
+    sums = [default_tile.description.model_copy(update={"compute": compute.model_copy(
+        update=values)}) for values in ({"accumulation": "aligned", "accumulation_bits": 14},
+                                        {"accumulation": "fp32-tree"})]
+    tiles = [*(load_tile(PROJECT / "tiles" / f"{name}.toml")
+               for name in ("hbm3_mxfp6", "hbm3_uint4_fp8", "hbm3_nvfp4")),
+             *(Tile(description=description) for description in sums)]
+    units = {name: params for tile in tiles for name, params in tile.units.items()
+             if name not in default_tile.units}
+    shown = {name: latency for name, _, latency in table(
+        "architecture.md", "unit of other formats and sums")}
+    assert shown == {name: str(getattr(params, "LATENCY", "")) for name, params in units.items()}
+
+
+def test_beats_hold_what_the_table_says() -> None:
+    formats = {16: "fp16", 8: "e4m3", 6: "e2m3", 4: "e2m1"}
+    rows = dict((name, cells) for name, *cells in table("architecture.md",
+                                                        "of a beat, with atoms of 32 bytes"))
+    for place, weights in enumerate(formats):
+        lanes = lanes_of(256, FORMATS[formats[weights]])
+        assert rows["lanes"][place] == str(lanes)
+        assert rows["atoms of weights"][place] == f"{lanes * weights / 256:g}"
+        for bits in formats:
+            assert rows[f"atoms of activations of {bits} bits"][place] == (
+                f"{lanes * bits / 256:g}" if bits >= weights else "not allowed")
+        for group in (16, 32):
+            assert rows[f"groups of {group}"][place] == str(max(1, lanes // group))
+
+
+def test_the_share_of_scales_is_that_of_the_streams() -> None:
+    rows = table("architecture.md", "description")
+    assert {"hbm3_mxfp6", "hbm3_nvfp4", "hbm3_uint4_fp8"} <= {row[0] for row in rows}
+    for name, formats, scales, group, weight_rows, share in rows:
+        tile = load_tile(PROJECT / "tiles" / f"{name}.toml")
+        fmt, scaling = tile.weight_format, tile.description.scaling
+        assert formats == f"{fmt.name.upper()} by {tile.activation_format.name.upper()}"
+        assert scales.partition(",")[0] == tile.scale_format.name.upper()
+        assert [int(group), int(weight_rows)] == [scaling.group, scaling.weight_rows]
+        block = tile.rows_per_block
+        stream = tile.weight_stream_atoms(block, 4096)
+        assert share == f"{100 * (1 - tile.weight_atoms(block, 4096) / stream):.2f} %"
 
 
 def test_the_keys_of_the_tensor_units_are_the_descriptions() -> None:

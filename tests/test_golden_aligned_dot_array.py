@@ -14,13 +14,15 @@ from golden.fp32_rounder import fp32_rounder
 from spec.arithmetic import AlignedDotArrayParams, DotArrayParams, Fp32RounderParams
 
 FP8_PAIRS = [(w, x) for w in ("e4m3", "e5m2") for x in ("e4m3", "e5m2")]
-NARROW_PAIRS = [*FP8_PAIRS, ("e2m1", "e2m1"), ("e2m1", "e4m3"), ("e2m1", "e5m2")]
+NARROW_PAIRS = [*FP8_PAIRS, ("e2m1", "e2m1"), ("e2m1", "e4m3"), ("e2m1", "e5m2"),
+                ("e2m3", "e2m3"), ("e3m2", "e3m2"), ("e2m3", "e5m2"), ("e2m1", "e3m2")]
 PAIRS = [*NARROW_PAIRS, ("bf16", "bf16"), ("fp16", "fp16"), ("fp16", "bf16"), ("bf16", "fp16"),
-         ("e4m3", "bf16"), ("e5m2", "fp16"), ("e2m1", "bf16")]
+         ("e4m3", "bf16"), ("e5m2", "fp16"), ("e2m1", "bf16"), ("e3m2", "bf16")]
 EVERY_PAIR = pytest.mark.parametrize("weights, activations", PAIRS)
 
 # The value of each code by ml_dtypes and numpy, and the smallest exponent of a normal number.
 TYPES = {"e4m3": (ml_dtypes.float8_e4m3fn, -6), "e5m2": (ml_dtypes.float8_e5m2, -14),
+         "e3m2": (ml_dtypes.float6_e3m2fn, -2), "e2m3": (ml_dtypes.float6_e2m3fn, 0),
          "e2m1": (ml_dtypes.float4_e2m1fn, 0), "bf16": (ml_dtypes.bfloat16, -126),
          "fp16": (np.float16, -14)}
 

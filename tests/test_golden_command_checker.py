@@ -1,11 +1,15 @@
 """The sizes of commands, against the tile's own layout."""
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from golden.command_checker import CommandSizes, command_checker, command_sizes
+from golden.decoder import code_dtype
+from golden.scales import scale_dtype, weight_scale_dtype
+from host.layout import pack_activations, pack_weights
 from spec.commands import Command, ErrorCode, Opcode
 from spec.description import Description
 from spec.load import load_tile
@@ -24,7 +28,8 @@ def lengths(tile: Tile) -> list[int]:
 def test_load_sizes_are_those_of_the_layout(tile: Tile, lengths: list[int]) -> None:
     for k in lengths:
         assert command_sizes(Command(Opcode.LOAD, k=k), tile.command_checker) == CommandSizes(
-            k_atoms=tile.activation_atoms(k), scale_atoms=tile.activation_scale_atoms(k),
+            k_atoms=tile.k_atoms(k) * tile.activation_atoms_per_beat,
+            scale_atoms=tile.activation_scale_atoms(k), zero_atoms=0,
             source_atoms=tile.activation_atoms(k), other_atoms=tile.activation_scale_atoms(k))
 
 
@@ -35,8 +40,45 @@ def test_gemv_sizes_are_those_of_the_layout(tile: Tile, lengths: list[int]) -> N
             command = Command(Opcode.GEMV, columns=1, k=k, rows=rows)
             assert command_sizes(command, tile.command_checker) == CommandSizes(
                 k_atoms=tile.k_atoms(k), scale_atoms=tile.weight_scale_atoms(k),
+                zero_atoms=tile.weight_zero_atoms(k),
                 source_atoms=tile.weight_stream_atoms(rows, k),
                 other_atoms=tile.result_atoms(rows))
+
+
+def test_sizes_are_those_of_what_the_host_packs(tile: Tile) -> None:
+    """Scales, zero points and all: as many atoms as there are bytes for."""
+    scaling = tile.description.scaling
+    for rows, k in ((1, 1), (tile.rows_per_block + 1, min(tile.k_max, 2 * tile.group + 3))):
+        weights = pack_weights(
+            np.zeros((rows, k), code_dtype(tile.weight_format)),
+            np.zeros((-(-rows // scaling.weight_rows), tile.groups(k)), weight_scale_dtype(tile)),
+            tile)
+        sizes = command_sizes(Command(Opcode.GEMV, columns=1, k=k, rows=rows),
+                              tile.command_checker)
+        assert sizes.source_atoms * tile.atom_bytes == len(weights)
+        activations = pack_activations(
+            np.zeros(k, code_dtype(tile.activation_format)),
+            np.zeros(tile.groups(k), scale_dtype(tile.scale_format)), tile)
+        sizes = command_sizes(Command(Opcode.LOAD, k=k), tile.command_checker)
+        assert [sizes.source_atoms * tile.atom_bytes,
+                sizes.other_atoms * tile.atom_bytes] == list(map(len, activations))
+
+
+@pytest.mark.parametrize(("name", "k", "load", "gemv"), [
+    # 64 weights in an atom, in 4 groups, whose FP32 scales are half an atom: of 1000 elements 16
+    # atoms of weights and 32 of activations, 8 of scales and one of 64 zero points.
+    ("uint4", 1000, (32, 8, 0, 32, 8), (16, 8, 1, 4 * 16 + 8 + 1, 1)),
+    ("uint4", 65, (4, 1, 0, 4, 1), (2, 1, 1, 4 * 2 + 1 + 1, 1)),
+    # 32 weights in an atom of 16 bytes, in 2 blocks, and an atom with the scale of the tensor: a
+    # row is a strip, two of them a block.
+    ("nvfp4", 300, (10, 2 + 1, 0, 10, 3), (10, 2 + 1, 0, 3 * 10 + 2 * 3, 2)),
+    ("nvfp4", 1, (1, 1 + 1, 0, 1, 2), (1, 1 + 1, 0, 3 * 1 + 2 * 2, 2)),
+])
+def test_zero_points_and_scales_of_tensors_take_atoms_of_their_own(
+        name: str, k: int, load: tuple[int, ...], gemv: tuple[int, ...]) -> None:
+    params = load_tile(PROJECT / "tests" / "descriptions" / f"{name}.toml").command_checker
+    assert astuple(command_sizes(Command(Opcode.LOAD, k=k), params)) == load
+    assert astuple(command_sizes(Command(Opcode.GEMV, columns=1, k=k, rows=3), params)) == gemv
 
 
 @pytest.mark.parametrize(("name", "eighths"), [("native_ddr5", 7), ("native_small", 8)])
@@ -58,7 +100,7 @@ def test_transposed_weights_swap_vectors_and_results() -> None:
     rows, k = 37, 150
     command = Command(Opcode.GEMV, columns=2, k=k, rows=rows, transposed=1)
     assert command_sizes(command, params) == CommandSizes(
-        k_atoms=tile.k_atoms(k), scale_atoms=tile.weight_scale_atoms(k),
+        k_atoms=tile.k_atoms(k), scale_atoms=tile.weight_scale_atoms(k), zero_atoms=0,
         source_atoms=tile.weight_stream_atoms(rows, k), other_atoms=tile.result_atoms(k))
     command = replace(command, target=tile.memory_bytes // 2)
 

@@ -11,6 +11,8 @@ EVERY_BYTE = np.arange(256, dtype=np.uint8)
 VALUES = {
     "e4m3": EVERY_BYTE.view(ml_dtypes.float8_e4m3fn).astype(np.float64),
     "e5m2": EVERY_BYTE.view(ml_dtypes.float8_e5m2).astype(np.float64),
+    "e3m2": EVERY_BYTE[:64].view(ml_dtypes.float6_e3m2fn).astype(np.float64),
+    "e2m3": EVERY_BYTE[:64].view(ml_dtypes.float6_e2m3fn).astype(np.float64),
     "e2m1": EVERY_BYTE[:16].view(ml_dtypes.float4_e2m1fn).astype(np.float64),
     "int8": EVERY_BYTE.view(np.int8).astype(np.float64),
     "int4": EVERY_BYTE[:16].view(ml_dtypes.int4).astype(np.float64),
@@ -30,6 +32,18 @@ def test_decode_gives_the_value_of_every_code(name):
     fmt, expected = FORMATS[name], VALUES[name]
     assert expected.size == 1 << fmt.bits
     assert same(decode(EVERY_BYTE[:expected.size], fmt), expected)
+
+
+@pytest.mark.parametrize("name, values", [
+    ("e2m3", [0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875,
+              1, 1.125, 1.25, 1.375, 1.5, 1.625, 1.75, 1.875,
+              2, 2.25, 2.5, 2.75, 3, 3.25, 3.5, 3.75, 4, 4.5, 5, 5.5, 6, 6.5, 7, 7.5]),
+    ("e3m2", [0, 0.0625, 0.125, 0.1875, 0.25, 0.3125, 0.375, 0.4375,
+              0.5, 0.625, 0.75, 0.875, 1, 1.25, 1.5, 1.75,
+              2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28])])
+def test_every_fp6_code_has_the_value_of_the_standard(name, values):
+    magnitudes = np.array(values, np.float64)
+    assert same(decode(EVERY_BYTE[:64], FORMATS[name]), np.concatenate([magnitudes, -magnitudes]))
 
 
 def test_decode_matches_ml_dtypes_on_every_bf16_code():

@@ -14,6 +14,8 @@ PAIRS = [
     *[(w, x) for w in ("e4m3", "e5m2") for x in ("e4m3", "e5m2")],
     ("int8", "int8"), ("int4", "int4"), ("e2m1", "e2m1"), ("int4", "e4m3"), ("e2m1", "e5m2"),
     ("mxint8", "mxint8"), ("int8", "e5m2"),
+    ("e2m3", "e2m3"), ("e3m2", "e3m2"), ("e2m3", "e3m2"), ("e3m2", "e4m3"), ("e2m3", "mxint8"),
+    ("e2m1", "e2m3"), ("int4", "e3m2"),
 ]
 EVERY_PAIR = pytest.mark.parametrize("weights, activations", PAIRS)
 
@@ -120,7 +122,8 @@ def test_the_largest_sum_fits_its_width(weights, activations):
 
 @pytest.mark.parametrize("name, bits", [
     ("e2m1", (14, 16, 21)), ("int8", (21, 23, 28)), ("int4", (13, 15, 20)),
-    ("mxint8", (21, 23, 28)), ("e4m3", (42, 44, 49)),
+    ("mxint8", (21, 23, 28)), ("e4m3", (42, 44, 49)), ("e2m3", (18, 20, 25)),
+    ("e3m2", (24, 26, 31)),
 ])
 def test_exact_widths_of_groups_of_32_and_128_and_4096(name, bits):
     found = [params_of(name, name, lanes=lanes, group_beats=beats).sum_bits

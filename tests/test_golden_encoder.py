@@ -4,14 +4,17 @@ import pytest
 
 from golden.decoder import code_dtype, decode
 from golden.encoder import encode
-from spec.formats import BF16, E2M1, E4M3, E5M2, FORMATS, FP32
+from spec.formats import BF16, E2M1, E2M3, E3M2, E4M3, E5M2, FORMATS, FP32
 from tb.oracle import round_to_format, value_of
 from tests.golden_cases import FP32_EDGES, random_fp32
 
 REFERENCES = [(E4M3, ml_dtypes.float8_e4m3fn), (E5M2, ml_dtypes.float8_e5m2),
+              (E3M2, ml_dtypes.float6_e3m2fn), (E2M3, ml_dtypes.float6_e2m3fn),
               (E2M1, ml_dtypes.float4_e2m1fn), (BF16, ml_dtypes.bfloat16)]
+# Without NaN and infinity; from these on, a code that is not there would be nearest.
+BEYOND = {E2M1: 7, E2M3: 7.75, E3M2: 30}
 INT8, INT4, MXINT8 = (FORMATS[name] for name in ("int8", "int4", "mxint8"))
-NARROW = [E4M3, E5M2, E2M1, INT8, INT4, MXINT8]
+NARROW = [E4M3, E5M2, E3M2, E2M3, E2M1, INT8, INT4, MXINT8]
 
 
 def name_of(fmt):
@@ -28,7 +31,7 @@ def expected_codes(values, fmt):
                             saturate=fmt.bits <= 8) for code in bits]
 
 
-@pytest.mark.parametrize("fmt", [E4M3, E5M2, E2M1, BF16], ids=name_of)
+@pytest.mark.parametrize("fmt", [E4M3, E5M2, E3M2, E2M3, E2M1, BF16], ids=name_of)
 def test_every_code_survives_decode_and_encode(fmt):
     codes = np.arange(1 << fmt.bits, dtype=np.uint32).astype(code_dtype(fmt))
     values = decode(codes, fmt)
@@ -75,9 +78,8 @@ def test_matches_ml_dtypes_where_it_does_not_overflow(fmt, reference):
     with np.errstate(all="ignore"):
         cast = values.astype(reference)
         finite = np.isfinite(cast.astype(np.float32))
-    if fmt == E2M1:
-        # It has no NaN and no infinity; from 7 on, 8 would be nearest.
-        finite = np.abs(values) < 7
+    if fmt in BEYOND:
+        finite = np.abs(values) < BEYOND[fmt]
     assert finite.mean() > 0.7
     assert np.array_equal(encode(values, fmt)[finite], cast.view(code_dtype(fmt))[finite])
 
@@ -107,6 +109,22 @@ def test_e5m2_known_cases(value, code):
 ])
 def test_e2m1_known_cases(value, code):
     assert encode(np.array([value], np.float32), E2M1)[0] == code
+
+
+@pytest.mark.parametrize("fmt, value, code", [
+    (E2M3, 7.5, 0x1F), (E2M3, 7.75, 0x1F), (E2M3, 8, 0x1F), (E2M3, 1e30, 0x1F),
+    (E2M3, np.inf, 0x1F), (E2M3, -np.inf, 0x3F), (E2M3, np.nan, 0x00), (E2M3, 0.125, 0x01),
+    (E2M3, 0.0625, 0x00), (E2M3, 0.06250001, 0x01), (E2M3, 0.1875, 0x02), (E2M3, 0.9375, 0x08),
+    (E2M3, 1, 0x08), (E2M3, 2.125, 0x10), (E2M3, 2.375, 0x12), (E2M3, 7.25, 0x1E),
+    (E2M3, 7.2500005, 0x1F), (E2M3, -7.25, 0x3E), (E2M3, -0.05, 0x20), (E2M3, -0.0, 0x20),
+    (E3M2, 28, 0x1F), (E3M2, 30, 0x1F), (E3M2, 32, 0x1F), (E3M2, 1e30, 0x1F),
+    (E3M2, np.inf, 0x1F), (E3M2, -np.inf, 0x3F), (E3M2, -np.nan, 0x00), (E3M2, 0.0625, 0x01),
+    (E3M2, 0.03125, 0x00), (E3M2, 0.031250004, 0x01), (E3M2, 0.09375, 0x02),
+    (E3M2, 0.21875, 0x04), (E3M2, 1, 0x0C), (E3M2, 18, 0x1C), (E3M2, 22, 0x1E), (E3M2, 26, 0x1E),
+    (E3M2, 26.000002, 0x1F), (E3M2, -18, 0x3C), (E3M2, -0.03, 0x20), (E3M2, -0.0, 0x20),
+], ids=name_of)
+def test_fp6_known_cases(fmt, value, code):
+    assert encode(np.array([value], np.float32), fmt)[0] == code
 
 
 @pytest.mark.parametrize("fmt, value, code", [

@@ -7,7 +7,8 @@ from spec.formats import FP32, FORMATS, NumberFormat
 from tb.oracle import add_fp32, multiply_fp32, round_to_fp32, value_of
 
 PAIRS = [("e4m3", "e4m3"), ("e5m2", "e4m3"), ("e5m2", "e5m2"), ("int8", "e5m2"), ("e2m1", "bf16"),
-         ("int4", "int8"), ("bf16", "bf16"), ("fp16", "bf16"), ("fp16", "fp16")]
+         ("int4", "int8"), ("e3m2", "e4m3"), ("e2m3", "fp16"), ("bf16", "bf16"),
+         ("fp16", "bf16"), ("fp16", "fp16")]
 
 
 def fp32_code(code: int, fmt: NumberFormat) -> int:

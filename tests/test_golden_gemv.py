@@ -1,12 +1,22 @@
+import re
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
 from golden.column import column
+from golden.decoder import decode
 from golden.encoder import encode
 from golden.gemv import gemv, gemv_fp32
+from golden.scales import BLOCK_SCALE, block_scales, weight_scale_dtype
+from spec.description import Axi4Memory, Compute, Description, Scaling
 from spec.formats import BF16
-from tb.oracle import dot, gemv_element, round_to_fp32
-from tests.golden_cases import ALL_TILES, finite_codes, random_codes, random_scales
+from spec.tile import Tile
+from tb.oracle import dot, round_to_fp32
+from tests.golden_cases import (
+    ALL_TILES, factors, finite_codes, oracle_result, random_codes, random_scales,
+    random_weight_scales, scale_codes,
+)
 
 TILES = {tile.name: tile for tile in ALL_TILES}
 USUAL = TILES["usual"]
@@ -27,24 +37,39 @@ def operands(rng, tile, rows, columns, k, kind):
             special = np.array([0x7C, 0xFC, 0x7F, 0], np.uint8) & np.uint8((1 << fmt.bits) - 1)
             codes[few] = rng.choice(special, codes.shape)[few]
     special = kind == "all"
-    return (w, random_scales(rng, tile, -(-rows // weight_rows), tile.groups(k), special=special),
+    return (w, random_weight_scales(rng, tile, -(-rows // weight_rows), tile.groups(k),
+                                    special=special),
             x, random_scales(rng, tile, columns, tile.groups(k), special=special))
 
 
-def neutral(tile, rows):
-    """Scales of one group that change nothing."""
+def with_zeros(tile, scales, zero=0):
+    """Scales of weights with this zero point, where they have one."""
+    if not tile.zero_points:
+        return scales
+    both = np.empty(scales.shape, weight_scale_dtype(tile))
+    both["scale"], both["zero"] = scales, zero
+    return both
+
+
+def neutral(tile, rows, zero=0):
+    """Scales of one group that change nothing; the weights may have this zero point."""
     shape = (-(-rows // tile.description.scaling.weight_rows), 1)
+    if tile.block_scaled:
+        one = np.uint8(0x38)
+        return (block_scales(np.full(shape, one), np.float32(1)),
+                block_scales(np.full((1, 1), one), np.float32(1)))
     if tile.scale_format.name == "fp32":
-        return np.ones(shape, np.float32), np.ones((1, 1), np.float32)
-    return np.full(shape, 127, np.uint8), np.full((1, 1), 127, np.uint8)
+        return with_zeros(tile, np.ones(shape, np.float32), zero), np.ones((1, 1), np.float32)
+    return (with_zeros(tile, np.full(shape, 127, np.uint8), zero),
+            np.full((1, 1), 127, np.uint8))
 
 
 def composed(w, ws, x, xs, tile):
     """The unit goldens, one behind the other."""
-    if tile.scale_format.name == "fp32":
-        ws, xs = ws.view(np.uint32), xs.view(np.uint32)
     row = np.arange(w.shape[0]) // tile.description.scaling.weight_rows
-    return np.stack([column(w, ws[row], x[index], xs[index], tile.column)
+    w, ws = factors(tile, w, ws[row])
+    xs = scale_codes(xs)
+    return np.stack([column(w, ws, x[index], xs[index], tile.column)
                      for index in range(x.shape[0])], axis=1)
 
 
@@ -67,15 +92,10 @@ def test_equals_exact_rational_arithmetic(tile, kind):
     rows, columns, k = 3, 2, 2 * min(tile.span, 200) + min(tile.group, 32) + 5
     w, ws, x, xs = operands(rng, tile, rows, columns, k, kind)
     result = gemv_fp32(w, ws, x, xs, tile)
-    if tile.scale_format.name == "fp32":
-        ws, xs = ws.view(np.uint32), xs.view(np.uint32)
+    weight_rows = tile.description.scaling.weight_rows
     for row in range(rows):
         for index in range(columns):
-            expected = gemv_element(
-                w[row].tolist(), ws[row // tile.description.scaling.weight_rows].tolist(),
-                x[index].tolist(), xs[index].tolist(), tile.weight_format,
-                tile.activation_format, tile.scale_format.name, tile.group,
-                groups_per_beat=tile.groups_per_beat)
+            expected = oracle_result(tile, w[row], ws[row // weight_rows], x[index], xs[index])
             assert int(result[row, index]) == expected
 
 
@@ -90,8 +110,8 @@ def test_the_largest_codes_sum_exactly(tile):
     assert np.array_equal(gemv_fp32(*arrays, tile), composed(*arrays, tile))
 
 
-@pytest.mark.parametrize("tile", [t for t in ALL_TILES if t.column.dot_array.sum_bits > 53],
-                         ids=lambda tile: tile.name)
+@pytest.mark.parametrize("tile", [t for t in ALL_TILES if not t.block_scaled
+                                  and t.column.dot_array.sum_bits > 53], ids=lambda tile: tile.name)
 def test_wide_sums_do_not_round_twice(tile):
     # Sums of a tie of FP32 and one unit more or less, which float64 would round to the tie.
     formats = tile.weight_format, tile.activation_format
@@ -140,8 +160,8 @@ def test_scales_at_the_border_of_the_mild_ones(tile, scales):
     w, x = finite_codes(rng, tile.weight_format, 6, k), finite_codes(
         rng, tile.activation_format, 3, k)
     w[:3] = w[:3] & 1
-    ws = np.full((-(-6 // tile.description.scaling.weight_rows), tile.groups(k)), scales[0],
-                 np.uint8)
+    ws = with_zeros(tile, np.full(
+        (-(-6 // tile.description.scaling.weight_rows), tile.groups(k)), scales[0], np.uint8), 1)
     xs = np.full((3, tile.groups(k)), scales[1], np.uint8)
     assert np.array_equal(gemv_fp32(w, ws, x, xs, tile), composed(w, ws, x, xs, tile))
 
@@ -196,6 +216,72 @@ def test_formats_multiply_as_their_values_do(name, w, x, result):
     ws, xs = neutral(tile, 1)
     arrays = np.array([w], np.uint8), ws, np.array([x], np.uint8), xs
     assert gemv_fp32(*arrays, tile).view(np.float32)[0, 0] == result
+
+
+@pytest.mark.parametrize("name, zero, w, x, result", [
+    ("uint4", 0, [0xF, 0x0, 0x1], [0x38, 0x7E, 0x40], 15 + 2),
+    ("uint4", 15, [0xF, 0x0, 0x1], [0x7E, 0x38, 0x40], -15 - 28),
+    ("uint4", 6, [0xF, 0x0, 0x6], [0x38, 0xB8, 0x7E], 9 + 6),
+    ("uint4_narrow", 15, [0xF, 0x0, 0x7], [0x7, 0x8, 0xF], 120 + 8),
+    ("uint8", 0, [0xFF, 0x80, 0x00], [0x80, 0x7F, 0x80], -255 * 128 + 128 * 127),
+    ("uint8", 255, [0xFF, 0x00, 0x80], [0x80, 0x80, 0x01], 255 * 128 - 127),
+])
+def test_zero_points_are_taken_from_every_weight(name, zero, w, x, result):
+    tile = TILES[name]
+    ws, xs = neutral(tile, 1, zero)
+    arrays = np.array([w], np.uint8), ws, np.array([x], np.uint8), xs
+    assert gemv_fp32(*arrays, tile).view(np.float32)[0, 0] == result
+
+
+def test_every_group_of_every_block_has_its_own_zero_point():
+    tile = TILES["uint4"]
+    assert (tile.group, tile.description.scaling.weight_rows) == (16, 2)
+    w, x = np.full((5, 40), 9, np.uint8), np.full((1, 40), 0x38, np.uint8)
+    ws = with_zeros(tile, np.ones((3, 3), np.float32), [[9, 8, 10], [0, 15, 9], [1, 2, 3]])
+    # Groups of 16, 16 and 8.
+    expected = [16 - 8] * 2 + [9 * 16 - 6 * 16] * 2 + [8 * 16 + 7 * 16 + 6 * 8]
+    result = gemv_fp32(w, ws, x, np.ones((1, 3), np.float32), tile)
+    assert result.view(np.float32)[:, 0].tolist() == expected
+
+
+@pytest.mark.parametrize("weights, activations", [
+    ("uint4", "int4"), ("uint4", "e4m3"), ("uint8", "e5m2"), ("uint8", "bf16")])
+def test_zero_points_go_with_sums_by_a_tree_of_fp32_additions(weights, activations):
+    tile = Tile(description=Description(
+        name="tree", memory=Axi4Memory(atom_bytes=8),
+        compute=Compute(weights=weights, activations=activations, accumulation="fp32-tree"),
+        scaling=Scaling(format="fp32", rule="fp32-div", group=32, weight_rows=4)))
+    rng = np.random.default_rng(48)
+    for rows, columns, k in ((1, 1, 1), (9, 3, 77)):
+        w = finite_codes(rng, tile.weight_format, rows, k)
+        x = encode(rng.normal(size=(columns, k)).astype(np.float32), tile.activation_format)
+        ws = random_weight_scales(rng, tile, -(-rows // 4), tile.groups(k))
+        xs = random_scales(rng, tile, columns, tile.groups(k))
+        result = gemv_fp32(w, ws, x, xs, tile)
+        assert np.array_equal(result, composed(w, ws, x, xs, tile))
+        # Near what float64 gives: the sums have few additions.
+        lines = np.arange(rows) // 4
+        factor, scale = (np.repeat(ws[name][lines].astype(float), 32, axis=1)[:, :k]
+                         for name in ("zero", "scale"))
+        values = [(w - factor) * scale,
+                  decode(x, tile.activation_format) * np.repeat(xs, 32, axis=1)[:, :k]]
+        bound = np.abs(values[0]) @ np.abs(values[1]).T * 2.0 ** -20
+        assert (np.abs(result.view(np.float32) - values[0] @ values[1].T) <= bound).all()
+
+
+@pytest.mark.parametrize("name", ["uint4", "uint8"])
+def test_infinity_times_a_weight_that_is_its_zero_point_is_nan(name):
+    description = TILES[name].description
+    tile = TILES[name].model_copy(update={"description": description.model_copy(update={
+        "compute": description.compute.model_copy(update={"activations": "e5m2"})})})
+    # Below the zero point, on it, and above.
+    w, x = np.array([[2], [3], [4], [0]], np.uint8), np.array([[0x7C], [0xFC]], np.uint8)
+    ws, xs = neutral(tile, 4, 3)
+    arrays = w, ws, x, np.repeat(xs, 2, axis=0)
+    inf, minus = 0x7F800000, 0xFF800000
+    expected = [[minus, inf], [0x7FC00000] * 2, [inf, minus], [minus, inf]]
+    assert gemv_fp32(*arrays, tile).tolist() == expected
+    assert composed(*arrays, tile).tolist() == expected
 
 
 @pytest.mark.parametrize("name", ["int8_fp8", "int4_fp8"])
@@ -269,6 +355,7 @@ def test_rejects_wrong_arrays(index, shape, dtype, error, message):
     ("mxfp4", 0, 16, "weights: e2m1 codes have 4 bits, but the largest is 16"),
     ("mxfp4", 2, 255, "activations: e2m1 codes have 4 bits, but the largest is 255"),
     ("int4_fp8", 0, 0x80, "weights: int4 codes have 4 bits, but the largest is 128"),
+    ("uint4", 0, 16, "weights: uint4 codes have 4 bits, but the largest is 16"),
 ])
 def test_rejects_codes_that_are_too_wide(name, index, code, message):
     arrays = list(operands(np.random.default_rng(15), TILES[name], 3, 2, 40, "finite"))
@@ -277,3 +364,165 @@ def test_rejects_codes_that_are_too_wide(name, index, code, message):
         gemv(*arrays, TILES[name])
     arrays[index][-1, -1] = 15
     assert gemv(*arrays, TILES[name]).shape == (3, 2)
+
+
+@pytest.mark.parametrize("dtype", [
+    np.float32, [("scale", np.uint8), ("zero", np.uint8)], [("scale", np.float32)],
+    [("zero", np.uint8), ("scale", np.float32)], [("scale", np.float32), ("zero", np.int8)]])
+def test_rejects_scales_of_weights_without_their_zero_points(dtype):
+    tile = TILES["uint4"]
+    arrays = list(operands(np.random.default_rng(46), tile, 3, 2, 40, "finite"))
+    arrays[1] = np.zeros((2, 3), dtype)
+    with pytest.raises(TypeError) as caught:
+        gemv(*arrays, tile)
+    assert str(caught.value) == (
+        "gemv: weight_scales must be an array of [('scale', '<f4'), ('zero', 'u1')], not of "
+        f"{np.dtype(dtype)}")
+    arrays[1] = [[1.0] * 3] * 2
+    with pytest.raises(TypeError, match=r"^gemv: weight_scales must be an array of \[.*\], not "
+                                        r"list$"):
+        gemv(*arrays, tile)
+
+
+def test_rejects_zero_points_of_activations_and_zero_points_that_are_too_large():
+    tile = TILES["uint4"]
+    arrays = list(operands(np.random.default_rng(47), tile, 3, 2, 40, "finite"))
+    scales = arrays[3]
+    arrays[3] = with_zeros(tile, scales)
+    with pytest.raises(TypeError, match="^gemv: activation_scales must be an array of float32, not "
+                                        r"of \[\('scale', '<f4'\), \('zero', 'u1'\)\]$"):
+        gemv(*arrays, tile)
+    arrays[3] = scales
+    arrays[1]["zero"][1, 2] = 16
+    with pytest.raises(ValueError, match="^gemv: zero points: uint4 codes have 4 bits, but the "
+                                         "largest is 16$"):
+        gemv(*arrays, tile)
+    arrays[1]["zero"][1, 2] = 15
+    assert gemv(*arrays, tile).shape == (3, 2)
+    arrays[1] = arrays[1][:, :2]
+    with pytest.raises(ValueError, match=r"^gemv: weight_scales must have the shape \[2, 3\] \(one "
+                                         r"per 2 x 16 weights\), not \[2, 2\]$"):
+        gemv(*arrays, tile)
+
+
+# Scales of blocks within the sum of a row
+
+NVFP4 = TILES["nvfp4"]
+
+
+def longer(tile, k_max):
+    description = tile.description
+    return tile.model_copy(update={"description": description.model_copy(update={
+        "compute": description.compute.model_copy(update={"k_max": k_max})})})
+
+
+LONG_NVFP4 = longer(NVFP4, 16384)
+
+
+def blocks_of(*shape, code):
+    """Scales of blocks that are all ``code``, of tensors whose scale is 1."""
+    return block_scales(np.full(shape, code, np.uint8), np.float32(1))
+
+
+@pytest.mark.parametrize("k", [1168, 1184, 1200, 16384])
+def test_rows_whose_sums_may_or_may_not_pass_the_bits_of_float64(k):
+    # All largest, which Cauchy and Schwarz bound to the last bit: 2**53 is passed at 1189.
+    w, x = np.full((20, k), 0x7, np.uint8), np.full((3, k), 0x7, np.uint8)
+    w[np.arange(19), np.arange(19)] = 0x1
+    w[10:], x[1] = w[10:] ^ 0x8, 0xF
+    ws, xs = (blocks_of(rows, k // 16, code=0x7E) for rows in (20, 3))
+    ws["block"][3:7, -1], xs["block"][2, -2:] = [0x01, 0x7D, 0x02, 0x81], [0xFE, 0x03]
+    result = gemv_fp32(w, ws, x, xs, LONG_NVFP4)
+    assert np.array_equal(result, composed(w, ws, x, xs, LONG_NVFP4))
+    assert result[19].view(np.float32).tolist()[:2] == [-k * 2688.0 ** 2, k * 2688.0 ** 2]
+
+
+@pytest.mark.parametrize("k, small", [(16384, 0x28), (8192, 0x20)])
+def test_sums_that_float64_would_bring_to_a_tie(k, small):
+    """``k * 2**40`` units, a half or three of what FP32 tells apart there, and one more or less."""
+    # Beside a row and a vector of zeros, whose norms say nothing about the others.
+    w, x = np.zeros((7, k), np.uint8), np.zeros((2, k), np.uint8)
+    ws, xs = blocks_of(7, k // 16, code=0x78), blocks_of(2, k // 16, code=0x78)
+    # 4 * 4 * 2**16 are 2**40 units; some 6 * 4 make up for two blocks that hold other things.
+    x[0], w[:6], w[:6, :64], w[:6, -32:] = 0x6, 0x6, 0x7, 0
+    w[:3, -32], w[3:6, -32:-29], xs["block"][0, -2] = 0x6, 0x6, small
+    w[:6, -1], x[0, -1] = [0, 0x1, 0x9] * 2, 0x1
+    ws["block"][:, -1], xs["block"][0, -1] = 0x01, 0x01
+    total, last = k * 2 ** 40, k * 2 ** 17
+    units = [total + half * last // 2 + one for half in (1, 3) for one in (0, 1, -1)]
+    rounded = [total + count * last for count in (0, 1, 0, 2, 2, 1)]
+    assert [round_to_fp32(Fraction(count)) for count in units] == [
+        round_to_fp32(Fraction(value)) for value in rounded]
+    assert len({float(count) for count in units}) == 2
+    result = gemv_fp32(w, ws, x, xs, LONG_NVFP4)
+    assert result.view(np.float32)[:6, 0].tolist() == [value * 2.0 ** -20 for value in rounded]
+    assert np.array_equal(result, composed(w, ws, x, xs, LONG_NVFP4))
+    assert int(result[1, 0]) == oracle_result(LONG_NVFP4, w[1], ws[1], x[0], xs[0])
+
+
+def test_each_part_of_the_rows_has_its_own_norm():
+    # Sixteen rows are worked on together: few of them are large, and only in some parts.
+    rng = np.random.default_rng(43)
+    w, ws, x, xs = operands(rng, LONG_NVFP4, 40, 5, 16384, "finite")
+    ws["block"][20:24], w[20:24], xs["block"][:], x[:] = 0x7E, 0x7, 0x7E, 0x7
+    xs["block"][1, 700], ws["block"][[3, 21], 5] = 0x7F, 0xFF
+    w[21, 80:96] = 0
+    result = gemv_fp32(w, ws, x, xs, LONG_NVFP4)
+    assert np.array_equal(result, composed(w, ws, x, xs, LONG_NVFP4))
+    nan = result == 0x7FC00000
+    assert nan[:, 1].all() and nan[[3, 21]].all() and np.count_nonzero(nan) == 40 + 2 * 4
+
+
+@pytest.mark.parametrize("w, x, scale, result", [
+    # The combined scale of the tensors is rounded, or overflows, before it multiplies the sum.
+    (1e-30, 1e-30, 0x78, 0x00000000), (1e30, 1e30, 0x00, 0x7FC00000),
+    (1e30, 1e30, 0x38, 0x7F800000), (2.0 ** 90, 2.0 ** -90, 0x38, 0x43800000),
+    (np.nan, 1.0, 0x38, 0x7FC00000),
+    # A zero is added to +0, whatever its sign.
+    (-1.0, 1.0, 0x00, 0x00000000), (-1e-30, 1e-20, 0x38, 0x00000000),
+    (-2.0, 1.0, 0x38, 0xC4000000),
+])
+def test_the_scales_of_tensors_multiply_each_other_first(w, x, scale, result):
+    codes, scales = np.full((1, 16), 0x6, np.uint8), np.full((1, 1), scale, np.uint8)
+    arrays = (codes, block_scales(scales, np.float32(w)), codes, block_scales(
+        np.full((1, 1), 0x38, np.uint8), np.float32(x)))
+    assert gemv_fp32(*arrays, NVFP4).tolist() == composed(*arrays, NVFP4).tolist() == [[result]]
+
+
+def test_a_row_may_be_longer_than_the_tile_takes():
+    rng = np.random.default_rng(44)
+    k = 3 * NVFP4.span + 37
+    arrays = operands(rng, NVFP4, 5, 2, k, "finite")
+    assert np.array_equal(gemv_fp32(*arrays, NVFP4), composed(*arrays, longer(NVFP4, k)))
+
+
+_BLOCK_SCALE = re.escape(str(BLOCK_SCALE))
+
+
+@pytest.mark.parametrize("index, scales, error, message", [
+    (1, np.ones((2, 3), np.float32), TypeError,
+     f"gemv: weight_scales must be an array of {_BLOCK_SCALE}, not of float32"),
+    (3, [[1, 2, 3]], TypeError,
+     f"gemv: activation_scales must be an array of {_BLOCK_SCALE}, not list"),
+    (3, blocks_of(1, 4, code=0), ValueError,
+     r"gemv: activation_scales must have the shape \[1, 3\] \(one per 16 activations\), "
+     r"not \[1, 4\]"),
+    (1, np.array([[(0, 1), (1, 1), (2, 1)], [(0, 1), (0, 1), (0, 2)]], BLOCK_SCALE), ValueError,
+     "tensor_scales: all scales of a row must have the same scale of the tensor"),
+])
+def test_rejects_wrong_scales_of_blocks(index, scales, error, message):
+    arrays = list(operands(np.random.default_rng(45), NVFP4, 2, 1, 48, "finite"))
+    arrays[index] = scales
+    with pytest.raises(error, match=f"^{message}$"):
+        gemv(*arrays, NVFP4)
+
+
+def test_rejects_a_row_that_is_too_long_to_be_one_sum():
+    k = (1 << 20) + 16
+    codes, scales = np.zeros((1, k), np.uint8), blocks_of(1, k // 16, code=0)
+    with pytest.raises(ValueError, match="^gemv: a row whose blocks are scaled within its sum may "
+                                         f"have {1 << 20} elements, not {k}$"):
+        gemv(codes, scales, codes, scales, NVFP4)
+    # One that is not, and fills all but one of the 64 bits.
+    codes, scales = codes[:, 16:] + np.uint8(7), blocks_of(1, 1 << 16, code=0x7E)
+    assert gemv(codes, scales, codes, scales, NVFP4).view(np.float32)[0, 0] == 2 ** 20 * 2688.0 ** 2

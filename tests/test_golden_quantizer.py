@@ -3,9 +3,10 @@ import numpy as np
 import pytest
 
 from golden.quantizer import quantize, quantize_blocks
+from golden.scales import BLOCK_SCALE
 from spec.description import Scaling
-from spec.formats import E2M1, E4M3, E5M2, FORMATS, FP32
-from tb.oracle import group_quantized, value_of
+from spec.formats import E2M1, E2M3, E3M2, E4M3, E5M2, FORMATS, FP32, WEIGHT_FORMATS
+from tb.oracle import group_quantized, nvfp4_quantized, value_of
 from tests.golden_cases import FP32_EDGES, random_fp32
 
 RULES = [("e8m0", "e8m0-ceil"), ("e8m0", "e8m0-floor"), ("fp32", "fp32-div")]
@@ -14,9 +15,12 @@ SCALINGS = [Scaling(format=fmt, rule=rule, group=8, weight_rows=4, amax_floor=fl
 EVERY_SCALING = pytest.mark.parametrize(
     "scaling", SCALINGS, ids=lambda s: f"{s.rule}-{s.amax_floor}")
 INT8, INT4, MXINT8 = (FORMATS[name] for name in ("int8", "int4", "mxint8"))
-LARGEST = {E4M3: 448.0, E5M2: 57344.0, E2M1: 6.0, INT8: 127.0, INT4: 7.0, MXINT8: 127 / 64}
+LARGEST = {E4M3: 448.0, E5M2: 57344.0, E3M2: 28.0, E2M3: 7.5, E2M1: 6.0, INT8: 127.0, INT4: 7.0,
+           MXINT8: 127 / 64}
 CASTS = {E4M3: ml_dtypes.float8_e4m3fn, E5M2: ml_dtypes.float8_e5m2,
+         E3M2: ml_dtypes.float6_e3m2fn, E2M3: ml_dtypes.float6_e2m3fn,
          E2M1: ml_dtypes.float4_e2m1fn}
+NVFP4 = Scaling(format="e4m3", rule="e4m3-nvfp4", group=16, weight_rows=16, amax_floor=0.0)
 EVERY_FORMAT = pytest.mark.parametrize("fmt", LARGEST, ids=lambda fmt: fmt.name)
 
 
@@ -55,7 +59,8 @@ def groups_with_amax(rng, amax):
 @EVERY_SCALING
 def test_every_exponent_and_threshold_matches_the_oracle(fmt, scaling):
     rng = np.random.default_rng(19)
-    # Around the largest value's: 0x600000 for 448, 0x400000 for 6, 0x7E0000 for 127.
+    # Around the largest value's: 0x600000 for 448 and 28 (1.75), 0x700000 for 7.5 (1.875), 0x400000
+    # for 6, 0x7E0000 for 127.
     own = int(np.float32(LARGEST[fmt]).view(np.uint32)) & 0x7FFFFF
     mantissas = np.array([0, 1, own - 1, own, own + 1, own + 0x10000, 0x7FFFFF], np.uint32)
     amax = ((np.arange(0, 255, dtype=np.uint32) << 23)[:, None] | mantissas).ravel()
@@ -78,11 +83,25 @@ def test_extreme_groups_match_the_oracle(fmt, scaling):
     singles = [0, 1, 0x007FFFFF, floor - 1, floor, floor + 1, 0x7F7F0000, 0x7F7FFFFF, 0x7F800000,
                0x7FC00000, 0x7F800001] + [
         int(np.float32(top * 2.0 ** k).view(np.uint32)) for k in (-20, -3, 0, 5) for top in (
-            448, 450, 57344, 61440, 6, 7, 127, 128)]
+            448, 450, 57344, 61440, 28, 30, 7.5, 7.75, 6, 7, 127, 128)]
     groups = np.zeros((2 * len(singles), 8), np.uint32)
     groups[:, 7] = np.array(singles + [code | 0x80000000 for code in singles], np.uint32)
     groups[1::2, :7] = 0x80000000
     agrees(groups, fmt, scaling)
+
+
+@pytest.mark.parametrize("fmt, emax, threshold", [(E3M2, 4, 1.75), (E2M3, 2, 1.875)],
+                         ids=["e3m2", "e2m3"])
+def test_fp6_scales_by_hand(fmt, emax, threshold):
+    above = np.nextafter(np.float32(threshold), np.float32(2))
+    values = np.array([[1], [threshold], [above], [1.99]], np.float32)
+    for rule, exponents in (("e8m0-ceil", [-emax, -emax, 1 - emax, 1 - emax]),
+                            ("e8m0-floor", [-emax] * 4)):
+        codes, scales = quantize(values, fmt, Scaling(rule=rule))
+        assert (scales[:, 0].astype(int) - 127).tolist() == exponents
+        # By the floor rule, what is above the largest value saturates.
+        assert codes[1, 0] == fmt.largest_code
+        assert (codes[2:, 0] == fmt.largest_code).all() == (rule == "e8m0-floor")
 
 
 def test_fp32_div_equals_the_public_formula():
@@ -180,7 +199,8 @@ def test_the_default_floor_bounds_the_exponent():
 
 @EVERY_SCALING
 @pytest.mark.parametrize("fmt, negative_zero", [
-    (E4M3, 0x80), (E2M1, 0x8), (INT8, 0x00), (INT4, 0x0), (MXINT8, 0x00)])
+    (E4M3, 0x80), (E3M2, 0x20), (E2M3, 0x20), (E2M1, 0x8), (INT8, 0x00), (INT4, 0x0),
+    (MXINT8, 0x00)])
 def test_zeros_keep_their_sign_where_there_are_two(fmt, negative_zero, scaling):
     values = np.array([[0.0, -0.0] * 4], np.float32)
     codes, scales = quantize(values, fmt, scaling)
@@ -215,6 +235,166 @@ def test_blocks_and_tails_are_groups_of_their_own(scaling, rows, k):
                 assert codes[part].ravel().tolist() == expected_codes
 
 
+def nvfp4_agrees(bits, rows, amax_floor=0.0):
+    """One tensor [M, K] of FP32 codes in blocks of ``rows`` rows, and each of its rows as a tensor
+    of its own, against the oracle."""
+    scaling = NVFP4.model_copy(update={"weight_rows": rows, "amax_floor": amax_floor})
+    values = bits.view(np.float32)
+    results = [(*quantize_blocks(values, E2M1, scaling), bits, rows)]
+    codes, scales = quantize(values, E2M1, scaling)
+    results += [(codes[line:line + 1], scales[line:line + 1], bits[line:line + 1], 1)
+                for line in range(bits.shape[0])]
+    for codes, scales, tensor, height in results:
+        expected, blocks, tensor_scale = nvfp4_quantized(tensor.tolist(), height, scaling)
+        assert codes.dtype == np.uint8 and scales.dtype == BLOCK_SCALE
+        assert np.unique(scales["tensor"]).view(np.uint32).tolist() == [tensor_scale]
+        assert scales["block"].tolist() == blocks
+        assert codes.tolist() == expected
+
+
+EVERY_HEIGHT = pytest.mark.parametrize("rows", [1, 2, 16])
+
+
+@EVERY_HEIGHT
+@pytest.mark.parametrize("shape", [(1, 1), (3, 16), (16, 32), (17, 41), (33, 15), (5, 100)])
+@pytest.mark.parametrize("amax_floor", [0.0, 1e-4, 1.0])
+def test_nvfp4_matches_the_oracle(rows, shape, amax_floor):
+    rng = np.random.default_rng(26)
+    for values in (rng.normal(size=shape), rng.standard_t(2, shape),
+                   rng.normal(size=shape) * 10.0 ** rng.integers(-9, 3, shape)):
+        nvfp4_agrees(values.astype(np.float32).view(np.uint32), rows, amax_floor)
+
+
+@EVERY_HEIGHT
+def test_nvfp4_outliers_and_small_blocks_match_the_oracle(rows):
+    """One large value: the other blocks have the smallest scales there are, or saturate down."""
+    rng = np.random.default_rng(27)
+    for power in (4, 10, 17, 18, 19, 20, 30, 100):
+        values = rng.normal(size=(18, 50)).astype(np.float32)
+        values[2, 20] = np.float32(2.0 ** power)
+        nvfp4_agrees(values.view(np.uint32), rows)
+    codes, scales = quantize_blocks(values, E2M1, NVFP4)
+    assert scales["block"].ravel().tolist().count(1) == scales.size - 1
+    assert np.count_nonzero(codes & 7) == 1
+
+
+@EVERY_HEIGHT
+def test_nvfp4_random_bits_and_edges_match_the_oracle(rows):
+    """Most blocks hold a NaN or an infinity; some tensors have no other blocks."""
+    rng = np.random.default_rng(28)
+    for shape in ((4, 40), (17, 33), (1, 500)):
+        nvfp4_agrees(random_fp32(rng, *shape), rows)
+        nvfp4_agrees(rng.choice(FP32_EDGES, shape), rows, 1e-4)
+        some = rng.normal(size=shape).astype(np.float32)
+        some[rng.random(shape) < 0.01] = np.inf
+        some[rng.random(shape) < 0.01] = -np.nan
+        nvfp4_agrees(some.view(np.uint32), rows)
+
+
+@EVERY_HEIGHT
+@pytest.mark.parametrize("top", [1, 2, 3, 4, 1343, 1344, 1345, 2688, 4031, 4033, 20000, 1 << 22,
+                                 1 << 23, 1 << 25])
+def test_nvfp4_subnormals_match_the_oracle(rows, top):
+    """Up to where the scale of the tensor, and its product with that of a block, are normal."""
+    rng = np.random.default_rng(29)
+    bits = rng.integers(0, top + 1, (18, 41), dtype=np.uint32)
+    bits[:, 16:32] >>= rng.integers(0, 12, (18, 1), dtype=np.uint32)
+    nvfp4_agrees(bits | random_fp32(rng, 18, 41) & 0x80000000, rows)
+
+
+def test_nvfp4_every_exponent_of_a_tensor_and_of_a_block_matches_the_oracle():
+    rng = np.random.default_rng(30)
+    # Around 448 * 6 = 2688 and its halves of ties: 0x280000 is the significand of 2688.
+    mantissas = np.array([0, 1, 0x27FFFF, 0x280000, 0x280001, 0x400000, 0x7FFFFF], np.uint32)
+    amax = ((np.arange(0, 255, dtype=np.uint32) << 23)[:, None] | mantissas).ravel()
+    drop = rng.integers(0, 20 << 23, (amax.size, 3), dtype=np.uint32)
+    tops = np.concatenate([amax[:, None], np.maximum(amax[:, None], drop) - drop], axis=1)
+    bits = np.stack([groups_with_amax(rng, column) for column in tops.T], axis=1)
+    scaling = NVFP4.model_copy(update={"group": 8})
+    codes, scales = quantize(bits.reshape(amax.size, 32).view(np.float32), E2M1, scaling)
+    for line, code_line, scale_line in zip(bits.reshape(amax.size, 32), codes, scales, strict=True):
+        expected, blocks, tensor = nvfp4_quantized([line.tolist()], 1, scaling)
+        assert scale_line["block"].tolist() == blocks[0]
+        assert set(scale_line["tensor"].view(np.uint32).tolist()) == {tensor}
+        assert code_line.tolist() == expected[0]
+
+
+def test_nvfp4_ties_of_scales_and_codes_match_the_oracle():
+    """The largest value 2688 makes the scale of the tensor 1; the blocks' are all E4M3 codes,
+    the middles between them, and their neighbours."""
+    scales = np.array([float(value_of(code, E4M3)) for code in range(0x7F)])
+    places = np.concatenate([scales, (scales[1:] + scales[:-1]) / 2]).astype(np.float32)
+    bits = (places * np.float32(6)).view(np.uint32)
+    tops = np.concatenate([bits, bits + np.uint32(1), np.maximum(bits, 1) - np.uint32(1)])
+    values = np.array([0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, 5], np.float32)
+    tensor = np.zeros((tops.size + 1, 16), np.float32)
+    tensor[0, 0] = 2688
+    tensor[1:, 0] = tops.view(np.float32)
+    tensor[1:, 1:15] = values / np.float32(6) * tops.view(np.float32)[:, None]
+    nvfp4_agrees(tensor.view(np.uint32).reshape(1, -1), 1)
+
+
+@pytest.mark.parametrize("amax_floor, scale", [(0.0, 2.0 ** -149),
+                                               (1e-4, np.float32(1e-4) / np.float32(2688))])
+def test_nvfp4_of_zeros_and_of_no_finite_block(amax_floor, scale):
+    scaling = NVFP4.model_copy(update={"amax_floor": amax_floor})
+    zeros = np.array([[0.0, -0.0] * 20] * 17, np.float32)
+    for function, lines in ((quantize, 17), (quantize_blocks, 2)):
+        codes, scales = function(zeros, E2M1, scaling)
+        assert codes.tolist() == [[0, 8] * 20] * 17
+        assert (scales["block"] == 1).all() and (scales["tensor"] == np.float32(scale)).all()
+        assert scales.shape == (lines, 3)
+        for special in (np.nan, np.inf, -np.inf):
+            codes, scales = function(np.full((17, 40), special, np.float32), E2M1, scaling)
+            assert not codes.any() and (scales["block"] == 0x7F).all()
+            assert (scales["tensor"] == np.float32(scale)).all()
+
+
+def test_nvfp4_a_vector_is_a_tensor_of_its_own_and_weights_are_one():
+    rng = np.random.default_rng(31)
+    values = (rng.normal(size=(2, 3, 40)) * 10.0 ** np.arange(3)[:, None]).astype(np.float32)
+    codes, scales = quantize(values, E2M1, NVFP4)
+    assert codes.shape == (2, 3, 40) and scales.shape == (2, 3, 3)
+    amax = np.abs(values).max(axis=2, keepdims=True)
+    assert np.array_equal(scales["tensor"], np.repeat(amax / np.float32(2688), 3, axis=2))
+    for place in np.ndindex(2, 3):
+        alone_codes, alone_scales = quantize(values[place], E2M1, NVFP4)
+        assert np.array_equal(alone_codes, codes[place])
+        assert np.array_equal(alone_scales, scales[place])
+    _, scales = quantize_blocks(values[0], E2M1, NVFP4)
+    assert (scales["tensor"] == np.abs(values[0]).max() / np.float32(2688)).all()
+
+
+@EVERY_HEIGHT
+@pytest.mark.parametrize("shape", [(50, 2048 * 16 + 3), (3000, 40), (70, 3000)])
+def test_nvfp4_parts_of_a_large_tensor_share_one_scale(rows, shape):
+    """The largest value is far from the first part: what it makes is what a formula in numpy
+    makes of the whole."""
+    rng = np.random.default_rng(32)
+    values = rng.normal(size=shape).astype(np.float32)
+    values[-1, -1] = 300.0
+    scaling = NVFP4.model_copy(update={"weight_rows": rows})
+    codes, scales = quantize_blocks(values, E2M1, scaling)
+    tensor = np.float32(300) / np.float32(2688)
+    padded = np.zeros((-(-shape[0] // rows) * rows, -(-shape[1] // 16) * 16), np.float32)
+    padded[:shape[0], :shape[1]] = values
+    blocks = padded.reshape(padded.shape[0] // rows, rows, -1, 16)
+    found = np.abs(blocks).max(axis=(1, 3)) / np.float32(6) / tensor
+    found = found.astype(ml_dtypes.float8_e4m3fn)
+    assert np.array_equal(scales["block"], found.view(np.uint8))
+    assert (scales["tensor"] == tensor).all()
+    products = found.astype(np.float32) * tensor
+    cast = (blocks / products[:, None, :, None]).astype(ml_dtypes.float4_e2m1fn)
+    assert np.array_equal(codes, cast.view(np.uint8).reshape(padded.shape)[:shape[0], :shape[1]])
+
+
+def test_nvfp4_takes_bf16_codes_as_their_values():
+    codes = np.random.default_rng(33).integers(0, 65536, (300, 50), dtype=np.uint16)
+    floats = (codes.astype(np.uint32) << 16).view(np.float32)
+    from_codes, from_floats = quantize(codes, E2M1, NVFP4), quantize(floats, E2M1, NVFP4)
+    assert all(map(np.array_equal, from_codes, from_floats))
+
+
 def test_leading_axes_are_kept():
     codes, scales = quantize(np.ones((2, 3, 20), np.float32), E4M3, SCALINGS[0])
     assert codes.shape == (2, 3, 20) and scales.shape == (2, 3, 3)
@@ -231,6 +411,18 @@ def test_rejects_what_it_cannot_quantize():
         quantize(np.zeros((4, 0), np.float32), E4M3, SCALINGS[0])
     with pytest.raises(ValueError, match="^quantize: fmt must have 16 bits at most, not be fp32$"):
         quantize(np.zeros(4, np.float32), FP32, SCALINGS[0])
+    for fmt in (E4M3, FORMATS["bf16"]):
+        with pytest.raises(ValueError, match="^quantize: fmt must be e2m1 with the rule "
+                                             f"e4m3-nvfp4, not {fmt.name}$"):
+            quantize(np.zeros(4, np.float32), fmt, NVFP4)
+    for name in ("uint4", "uint8"):
+        fmt = WEIGHT_FORMATS[name]
+        with pytest.raises(ValueError, match="^quantize: fmt must have no zero points, which only "
+                                             rf"weights have \(quantize_blocks\), not be {name}$"):
+            quantize(np.zeros(4, np.float32), fmt, SCALINGS[0])
+        with pytest.raises(ValueError, match="^quantize: fmt must be e2m1 with the rule "
+                                             f"e4m3-nvfp4, not {name}$"):
+            quantize_blocks(np.zeros((4, 4), np.float32), fmt, NVFP4)
     with pytest.raises(ValueError, match=r"^quantize_blocks: values must have the shape \[M, K\], "
                                          r"not \[4\]$"):
         quantize_blocks(np.zeros(4, np.float32), E4M3, SCALINGS[0])

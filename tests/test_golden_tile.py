@@ -7,7 +7,9 @@ from host.job import gemv_job
 from host.layout import pack_activations, pack_weights, unpack_results
 from spec.commands import Command, ErrorCode, Opcode
 from spec.memory_units import ReadFault
-from tests.golden_cases import ALL_TILES, random_codes, random_scales
+from tests.golden_cases import (
+    ALL_TILES, random_codes, random_scales, random_weight_scales,
+)
 
 TILES = {tile.name: tile for tile in ALL_TILES}
 SMALL, ODD = TILES["smallest"], TILES["odd"]  # SMALL: k_max 24, address_bits 16
@@ -64,7 +66,7 @@ def test_commands_compute_gemv_through_the_hosts_layout(tile):
             if tile is SMALL:
                 image = Image(tile)
             w, x = random_pair(rng, tile, rows, columns, k)
-            ws = random_scales(rng, tile, -(-rows // weight_rows), tile.groups(k))
+            ws = random_weight_scales(rng, tile, -(-rows // weight_rows), tile.groups(k))
             xs = random_scales(rng, tile, columns, tile.groups(k))
             for column in range(columns):
                 source, scales_at = (image.put(part)
@@ -91,8 +93,8 @@ def test_a_job_of_several_passes_equals_gemv(tile):
     for k in {min(tile.span + tile.group + 5, tile.k_max - 1), tile.group - 3}:
         assert k % tile.group and k % tile.lanes
         w, x = random_pair(rng, tile, rows, columns, k)
-        ws = random_scales(rng, tile, -(-rows // tile.description.scaling.weight_rows),
-                           tile.groups(k))
+        ws = random_weight_scales(rng, tile, -(-rows // tile.description.scaling.weight_rows),
+                                  tile.groups(k))
         xs = random_scales(rng, tile, columns, tile.groups(k))
         job = gemv_job(tile, w, ws, x, xs)
         assert len(job.passes) == 3

@@ -20,7 +20,9 @@ from tools.benches import units_of
 # The streams and other members of each unit; buses are named by their prefix.
 MEMBERS = {
     "decoder": {"i": In, "o": Out},
+    "zero_subtractor": {"i": In, "o": Out},
     "dot_array": {"i": In, "o": Out},
+    "block_dot_array": {"i": In, "o": Out},
     "aligned_dot_array": {"i": In, "o": Out},
     "fp32_dot_array": {"i": In, "o": Out},
     "fp32_rounder": {"i": In, "o": Out},
@@ -42,6 +44,7 @@ MEMBERS = {
                     "mapped": In, **{f"{who}_{name}": In for who in ("host", "tile")
                                      for name in ("write", "written")}},
     "fifo": {"i": In, "o": Out},
+    "gearbox": {"packed": In, "i": In, "o": Out},
     "skid_buffer": {"i": In, "o": Out},
     "burst_splitter": {"i": In, "o": Out},
     "axi4_reader": {"i": In, "o": Out, "m_axi": None},
@@ -138,9 +141,10 @@ def test_wrong_record_is_rejected(unit: str) -> None:
 
 
 def test_streams_of_the_arithmetic_never_stall(tile: Tile) -> None:
-    units = {"decoder", "dot_array", "aligned_dot_array", "fp32_dot_array", "fp32_rounder",
-             "fp32_multiplier", "fp32_adder", "scale_combiner", "group_scaler", "row_accumulator",
-             "column", "activation_buffer", "scale_buffer"} & set(tile.units)
+    units = {"decoder", "zero_subtractor", "dot_array", "block_dot_array", "aligned_dot_array",
+             "fp32_dot_array", "fp32_rounder", "fp32_multiplier", "fp32_adder", "scale_combiner",
+             "group_scaler", "row_accumulator", "column", "activation_buffer",
+             "scale_buffer"} & set(tile.units)
     assert len(units) >= 10
     for unit in units:
         members = _made(tile, unit).signature.members

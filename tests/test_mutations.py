@@ -22,9 +22,9 @@ NATIVE = "tests/descriptions/native_small.toml"
 TENSORS = "tests/descriptions/tensors.toml"
 NATIVE_TENSORS = "tests/descriptions/native_tensors.toml"
 BLOCKS = "tests/descriptions/blocks.toml"
-MXFP4, INT4_FP8, ALIGNED, FP32_TREE, BF16 = (
+MXFP4, NVFP4, MXFP6, UINT4, INT4_FP8, ALIGNED, FP32_TREE, BF16 = (
     f"tests/descriptions/{name}.toml"
-    for name in ("mxfp4", "int4_fp8", "aligned", "fp32_tree", "bf16"))
+    for name in ("mxfp4", "nvfp4", "mxfp6", "uint4", "int4_fp8", "aligned", "fp32_tree", "bf16"))
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,37 @@ MUTATIONS = (
     Mutation("scales_of_a_beat_swapped", "column",
              "beat.weight_scale.word_select(place, bits)",
              "beat.weight_scale.word_select(place ^ 1, bits)", ("column", "tile"), MXFP4),
+    Mutation("scale_of_a_block_a_bit_short", "block_dot_array",
+             "weight * activation, f", "(weight * activation)[:-1], f",
+             ("block_dot_array", "column", "tile"), NVFP4),
+    Mutation("nan_of_a_scale_with_a_sign_lost", "block_dot_array",
+             "side[place][:-1].all()", "side[place] == 0x7F", ("block_dot_array",), NVFP4),
+    Mutation("row_starts_from_the_last_sum", "block_dot_array",
+             "Mux(first, 0, total.value)", "total.value", ("block_dot_array", "tile"), NVFP4),
+    Mutation("scale_of_a_tensor_too_late", "tile",
+             "delayed(m, tensor, buffer.params.LATENCY, name)", "tensor", ("tile",), NVFP4),
+    Mutation("atom_of_the_tensor_not_counted", "command_checker",
+             "                           + params.tensor_scale_atoms", "",
+             ("command_checker", "tile"), NVFP4),
+    Mutation("half_of_an_atom_lost", "gearbox",
+             "Cat(held[:half], atom.data)", "Cat(atom.data[half:], atom.data)",
+             ("gearbox", "tile"), MXFP6),
+    Mutation("fault_of_the_first_atom_lost", "gearbox",
+             "Mux(count == 2, ReadFault.NONE, atom.fault)", "ReadFault.NONE", ("gearbox",), MXFP6),
+    Mutation("half_atoms_not_counted", "command_checker",
+             "beats + ((beats + 1) >> 1) if packed", "beats + (beats >> 1) if packed",
+             ("command_checker", "tile"), MXFP6),
+    Mutation("scales_taken_as_packed", "sequencer",
+             'if state == "LOAD_CODES" and', "if", ("sequencer", "tile"), MXFP6),
+    Mutation("zero_point_of_a_neighbour", "zero_subtractor",
+             "[lane // (params.lanes // params.groups)]",
+             "[lane // (params.lanes // params.groups) ^ 1]", ("zero_subtractor", "tile"), UINT4),
+    Mutation("zero_points_too_early", "tile",
+             'delayed(m, beats.payload.weights, zeros.params.LATENCY, "weights")',
+             'delayed(m, beats.payload.weights, 1, "weights")', ("tile",), UINT4),
+    Mutation("zero_points_read_as_scales", "sequencer",
+             '"GEMV_ZEROS" if zeros else "GEMV_WEIGHTS")]', '"GEMV_WEIGHTS")]',
+             ("sequencer", "tile"), UINT4),
     Mutation("place_of_an_atom_ignored", "activation_buffer",
              "& (address[:params.part_bits] == part)", "", ("activation_buffer", "tile"),
              INT4_FP8),

@@ -5,10 +5,10 @@ import re
 import pytest
 
 from spec.arithmetic import (
-    DotArrayParams, Fp32AdderParams, Fp32MultiplierParams, Fp32RounderParams, GroupScalerParams,
-    RowAccumulatorParams,
+    BlockDotArrayParams, DotArrayParams, Fp32AdderParams, Fp32MultiplierParams, Fp32RounderParams,
+    GroupScalerParams, RowAccumulatorParams,
 )
-from spec.description import Axi4Memory, Clock, Description, Pipeline
+from spec.description import Axi4Memory, Clock, Compute, Description, Pipeline
 from spec.tile import Tile
 from tests.conftest import PROJECT
 
@@ -84,6 +84,42 @@ def test_every_rank_of_the_adder_tree_has_its_place(lanes: int, ranks: int) -> N
         assert not parts or max(parts) - min(parts) <= 1
 
 
+# Widths of a product and of sums of 32, 128, 4096 and 16384.
+@pytest.mark.parametrize("weights, activations, unit, largest, widths", [
+    ("e2m3", "e2m3", -6, 7.5 * 7.5, (13, 18, 20, 25, 27)),
+    ("e2m3", "e3m2", -7, 7.5 * 28, (16, 21, 23, 28, 30)),
+    ("e3m2", "e2m3", -7, 28 * 7.5, (16, 21, 23, 28, 30)),
+    ("e3m2", "e3m2", -8, 28 * 28, (19, 24, 26, 31, 33)),
+    ("e2m3", "e4m3", -12, 7.5 * 448, (25, 30, 32, 37, 39)),
+    ("e3m2", "e5m2", -20, 28 * 57344, (42, 47, 49, 54, 56)),
+    ("e3m2", "int8", -4, 28 * 128, (17, 22, 24, 29, 31)),
+    ("e2m3", "mxint8", -9, 7.5 * 2, (14, 19, 21, 26, 28)),
+    ("e2m1", "e3m2", -5, 6 * 28, (14, 19, 21, 26, 28)),
+    ("int5", "e2m3", -3, 16 * 7.5, (11, 16, 18, 23, 25)),
+])
+def test_sums_of_fp6_have_their_widths(weights: str, activations: str, unit: int, largest: float,
+                                       widths: tuple[int, ...]) -> None:
+    found = []
+    for lanes, beats in ((1, 1), (32, 1), (32, 4), (64, 64), (64, 256)):
+        params = DotArrayParams(weights=weights, activations=activations, lanes=lanes,
+                                group_beats=beats)
+        assert params.lsb_exponent == unit
+        assert params.largest_product == largest * 2 ** -unit
+        assert params.sum_bits == int(lanes * beats * largest * 2 ** -unit).bit_length() + 1
+        found.append(params.sum_bits)
+    assert tuple(found) == widths
+    assert params.product_bits == widths[0]
+
+
+@pytest.mark.parametrize("k, bits", [(128, 51), (4096, 56), (16384, 58)])
+def test_the_sum_of_a_row_of_nvfp4_has_its_width(k: int, bits: int) -> None:
+    params = BlockDotArrayParams(weights="e2m1", activations="e2m1", lanes=64, group_beats=k // 64,
+                                 block=16)
+    # 6 * 6 * 448 * 448 for each of k products, of which 2**-20 is the smallest, and a sign.
+    assert params.sum_bits == bits == (k * (6 * 448) ** 2 << 20).bit_length() + 1
+    assert params.lsb_exponent == -20
+
+
 @pytest.mark.parametrize("fp32", range(1, 9))
 def test_rows_are_as_far_apart_as_the_addition_takes(fp32: int) -> None:
     tile = described(fp32=fp32)
@@ -91,6 +127,17 @@ def test_rows_are_as_far_apart_as_the_addition_takes(fp32: int) -> None:
     assert tile.sequencer.row_distance == tile.fp32_adder.LATENCY == fp32
     assert tile.column.row_accumulator.LATENCY == fp32
     assert RowAccumulatorParams(rows=32, fp32=fp32).LATENCY == fp32 + 1
+
+
+@pytest.mark.parametrize("fp32, rows", [(1, 2), (2, 2), (3, 4)])
+def test_strips_of_codes_of_six_bits_are_whole_atoms(fp32: int, rows: int) -> None:
+    tile = Tile(description=Description(
+        name="t", memory=Axi4Memory(), compute=Compute(weights="e2m3", activations="e2m3"),
+        pipeline=Pipeline(fp32=fp32)))
+    assert tile.rows_per_strip == rows
+    # An odd number of beats of one and a half atoms in each row.
+    assert (tile.k_atoms(129), tile.weight_beat_bits) == (3, 384)
+    assert tile.weight_atoms(1, 129) * 256 == rows * 3 * 384
 
 
 @pytest.mark.parametrize("fp32", range(1, 9))

@@ -6,10 +6,21 @@ from pathlib import Path
 import pytest
 
 from spec.description import Axi4Memory, NativeMemory
+from spec.formats import FORMATS, WEIGHT_FORMATS
 from spec.grade import grade_names
 from spec.load import DescriptionError, load_description, load_tile
 from spec.tile import Tile
 from tests.conftest import DESCRIPTIONS, PROJECT
+
+
+_FP4 = '[compute]\nweights = "e2m1"\nactivations = "e2m1"\n'
+_NVFP4 = '[scaling]\nformat = "e4m3"\nrule = "e4m3-nvfp4"\ngroup = 16\n'
+_FP6 = '[compute]\nweights = "e2m3"\n'
+_UINT4 = '[compute]\nweights = "uint4"\n'
+_UINT8 = '[compute]\nweights = "uint8"\n'
+_ACTIVATIONS = ('one of "e4m3", "e5m2", "int8", "mxint8", "e2m3", "e3m2", "e2m1", "int4", "bf16", '
+                '"fp16"')
+_WEIGHTS = _ACTIVATIONS + ', "uint4", "uint8"'
 
 
 def problems_of(tmp_path: Path, text: str | bytes) -> list[str]:
@@ -102,10 +113,12 @@ def test_problems_carry_their_facts(tmp_path: Path) -> None:
     ("[compute]\ncolumns = 4.0", "compute.columns must be an integer in [1, 8], not 4.0"),
     ("[compute]\ncolumns = [4]", "compute.columns must be an integer in [1, 8], not [4]"),
     ("[compute.columns]\na = 4", "compute.columns must be an integer in [1, 8], not a table"),
-    ('[compute]\nweights = "E4M3"', 'compute.weights must be one of "e4m3", "e5m2", "int8", '
-     '"mxint8", "e2m1", "int4", "bf16", "fp16", not "E4M3"'),
-    ('[compute]\nactivations = "fp8"', 'compute.activations must be one of "e4m3", "e5m2", '
-     '"int8", "mxint8", "e2m1", "int4", "bf16", "fp16", not "fp8"'),
+    ('[compute]\nweights = "E4M3"', f'compute.weights must be {_WEIGHTS}, not "E4M3"'),
+    # What is multiplied where weights have zero points is no format in memory.
+    ('[compute]\nweights = "int5"', f'compute.weights must be {_WEIGHTS}, not "int5"'),
+    ('[compute]\nactivations = "fp8"', f'compute.activations must be {_ACTIVATIONS}, not "fp8"'),
+    ('[compute]\nactivations = "uint4"',
+     f'compute.activations must be {_ACTIVATIONS}, not "uint4"'),
     ("[compute]\npromotion_interval = 48",
      "compute.promotion_interval must be a power of two in [8, 4096], not 48"),
     ("[scaling]\namax_floor = nan", "scaling.amax_floor must be a number in [0, 1], not nan"),
@@ -164,6 +177,23 @@ def test_looks_into_a_misspelt_table(tmp_path: Path) -> None:
     ('[compute]\nweights = "int8"\nactivations = "int4"',
      "compute.activations = 'int4' has 4 bits, fewer than compute.weights = 'int8' with 8: an atom "
      "of weights is multiplied by whole atoms of activations; allowed: e4m3, e5m2, int8, mxint8"),
+    (_FP6 + 'activations = "e2m1"',
+     "compute.activations = 'e2m1' has 4 bits, fewer than compute.weights = 'e2m3' with 6: an atom "
+     "of weights is multiplied by whole atoms of activations; allowed: e4m3, e5m2, int8, mxint8, "
+     "e2m3, e3m2"),
+    (_FP6 + 'activations = "int4"\naccumulation = "fp32-tree"',
+     "compute.activations = 'int4' has 4 bits, fewer than compute.weights = 'e2m3' with 6: an atom "
+     "of weights is multiplied by whole atoms of activations; allowed: e4m3, e5m2, int8, mxint8, "
+     "e2m3, e3m2, bf16, fp16"),
+    ('[compute]\nactivations = "e3m2"',
+     "compute.activations = 'e3m2' has 6 bits, fewer than compute.weights = 'e4m3' with 8: an atom "
+     "of weights is multiplied by whole atoms of activations; allowed: e4m3, e5m2, int8, mxint8"),
+    (_FP6 + 'activations = "fp16"',
+     'compute.accumulation = "exact" of fp16 needs hundreds of bits a sum (BF16: 530 for 128 '
+     "products); allowed: aligned, for example with accumulation_bits = 28, or fp32-tree"),
+    ("[scaling]\ngroup = 32\n" + _FP6 + 'activations = "e3m2"\naccumulation = "fp32-tree"',
+     "scaling.group = 32 is shorter than one beat of 64 weights, which accumulation = 'fp32-tree' "
+     "adds at once; allowed: 64 or more, or accumulation = 'exact'"),
     ('[compute]\nweights = "mxint8"\n[scaling]\nformat = "fp32"\nrule = "fp32-div"',
      "compute.weights = 'mxint8' has E8M0 scales by its standard (OCP MX), but scaling.format = "
      "'fp32'; allowed: e8m0, or compute.weights = 'int8'"),
@@ -181,20 +211,80 @@ def test_looks_into_a_misspelt_table(tmp_path: Path) -> None:
      "example 14, as the tensor cores of Hopper have it"),
     ('[compute]\nactivations = "int8"\naccumulation = "aligned"\naccumulation_bits = 14',
      "compute.activations = 'int8' has no exponent to align by; allowed with accumulation = "
-     '"aligned": e2m1, e4m3, e5m2, fp16, bf16'),
+     '"aligned": e4m3, e5m2, e2m3, e3m2, e2m1, bf16, fp16'),
     ("[compute]\naccumulation_bits = 14",
      "compute.accumulation_bits belongs to accumulation = 'aligned', but compute.accumulation = "
      "'exact'; leave it out"),
     ('[compute]\naccumulation = "fp32-tree"\npromotion_interval = 256',
-     "compute.promotion_interval = 256 must be whole atoms of 32 weights within a group of 128; "
+     "compute.promotion_interval = 256 must be whole beats of 32 weights within a group of 128; "
      "allowed: 32 to 128"),
     ('[compute]\naccumulation = "fp32-tree"\n[scaling]\ngroup = 16',
-     "scaling.group = 16 is shorter than one atom of 32 weights, which accumulation = 'fp32-tree' "
+     "scaling.group = 16 is shorter than one beat of 32 weights, which accumulation = 'fp32-tree' "
      "adds at once; allowed: 32 or more, or accumulation = 'exact'"),
+    ('[compute]\nweights = "int4"\nactivations = "e2m1"\n' + _NVFP4,
+     "scaling.format = 'e4m3' is NVFP4's, but compute.weights = 'int4'; allowed: e2m1, or scales "
+     "in e8m0 or fp32"),
+    ('[compute]\nweights = "e2m1"\nactivations = "e4m3"\n' + _NVFP4,
+     "scaling.format = 'e4m3' is NVFP4's, but compute.activations = 'e4m3'; allowed: e2m1, or "
+     "scales in e8m0 or fp32"),
+    (f"[memory]\natom_bytes = 8\n{_FP4}accumulation = 'fp32-tree'\n{_NVFP4}",
+     "compute.accumulation = 'fp32-tree' knows no scales within a sum, which scaling.format = "
+     "'e4m3' has; allowed: exact"),
+    (f"[memory]\natom_bytes = 8\n{_FP4}accumulation = 'aligned'\naccumulation_bits = 20\n{_NVFP4}",
+     "compute.accumulation = 'aligned' knows no scales within a sum, which scaling.format = 'e4m3' "
+     "has; allowed: exact"),
+    (_UINT4 + 'accumulation = "aligned"\naccumulation_bits = 14',
+     "compute.weights = 'uint4' has no exponent to align by; allowed with accumulation = "
+     '"aligned": e4m3, e5m2, e2m3, e3m2, e2m1, bf16, fp16'),
+    (_UINT8 + 'activations = "int4"',
+     "compute.activations = 'int4' has 4 bits, fewer than compute.weights = 'uint8' with 8: an "
+     "atom of weights is multiplied by whole atoms of activations; allowed: e4m3, e5m2, int8, "
+     "mxint8"),
+    (_UINT4 + 'activations = "bf16"\n[scaling]\nformat = "fp32"\nrule = "fp32-div"',
+     'compute.accumulation = "exact" of bf16 needs hundreds of bits a sum (BF16: 530 for 128 '
+     "products); allowed: aligned, for example with accumulation_bits = 28, or fp32-tree"),
+    (_UINT8 + 'accumulation = "fp32-tree"\n[scaling]\ngroup = 16',
+     "scaling.group = 16 is shorter than one beat of 32 weights, which accumulation = 'fp32-tree' "
+     "adds at once; allowed: 32 or more, or accumulation = 'exact'"),
+    (_UINT4 + 'activations = "e2m1"\n' + _NVFP4,
+     "scaling.format = 'e4m3' is NVFP4's, but compute.weights = 'uint4'; allowed: e2m1, or scales "
+     "in e8m0 or fp32"),
+    (_FP4 + _NVFP4.replace("16", "32"),
+     "scaling.group = 32, but NVFP4 (scaling.format = 'e4m3') has blocks of 16; allowed: 16"),
+    (_FP4 + _NVFP4.replace("e4m3-nvfp4", "fp32-div"),
+     "scaling.rule = 'fp32-div' makes fp32 scales, but scaling.format = 'e4m3'; allowed with e4m3: "
+     "e4m3-nvfp4"),
+    (_FP4 + _NVFP4.replace('"e4m3"', '"fp32"'),
+     "scaling.rule = 'e4m3-nvfp4' makes e4m3 scales, but scaling.format = 'fp32'; allowed with "
+     "fp32: fp32-div"),
 ])
 def test_names_a_conflict_between_keys(tmp_path: Path, text: str, message: str) -> None:
     (problem,) = problems_of(tmp_path, f'name = "t"\n{text}\n')
     assert re.sub(r"^t.toml:\d+: ", "", problem) == message
+
+
+def test_weights_with_zero_points_have_formats_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "t.toml"
+    for bits in (4, 8):
+        path.write_text(f'name = "t"\n[compute]\nweights = "uint{bits}"\n')
+        tile = load_tile(path)
+        assert tile.zero_points and tile.weight_format == WEIGHT_FORMATS[f"uint{bits}"]
+        assert tile.factor_format == FORMATS[f"int{bits + 1}"]
+        assert tile.dot_array.weight_format == tile.factor_format
+        path.write_text(f'name = "t"\n[compute]\nweights = "int{bits}"\n')
+        other = load_tile(path)
+        assert not other.zero_points and other.factor_format == other.weight_format
+        assert other.lanes == tile.lanes and other.digest != tile.digest
+
+
+def test_nvfp4_names_all_that_does_not_go_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "t.toml"
+    path.write_text('name = "t"\n[scaling]\nformat = "e4m3"\n')
+    with pytest.raises(DescriptionError) as caught:
+        load_description(path)
+    assert [problem.keys for problem in caught.value.problems] == [
+        ("compute.weights", "scaling.format"), ("compute.activations", "scaling.format"),
+        ("scaling.group", "scaling.format"), ("scaling.rule", "scaling.format")]
 
 
 def test_a_conflict_between_formats_carries_its_keys(tmp_path: Path) -> None:
@@ -210,11 +300,25 @@ def test_a_conflict_between_formats_carries_its_keys(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", [
     "[scaling]\ngroup = 8",
+    _FP4 + _NVFP4,
     '[compute]\nweights = "int4"\n[scaling]\ngroup = 8\nformat = "fp32"\nrule = "fp32-div"',
     '[compute]\nweights = "e2m1"\nactivations = "mxint8"',
     '[compute]\nweights = "int8"\nactivations = "e5m2"\n[scaling]\ngroup = 4096',
     '[memory]\natom_bytes = 64\n[compute]\nweights = "int4"\nactivations = "int4"\n'
     "[scaling]\ngroup = 8",
+    _FP6 + 'activations = "e3m2"\n[scaling]\ngroup = 8\nweight_rows = 1',
+    _FP6 + 'activations = "mxint8"',
+    _FP6 + 'activations = "bf16"\naccumulation = "fp32-tree"\n[scaling]\nformat = "fp32"\n'
+    'rule = "fp32-div"',
+    _FP6 + 'activations = "e2m3"\naccumulation = "aligned"\naccumulation_bits = 14',
+    _FP4.replace('activations = "e2m1"', 'activations = "e3m2"'),
+    _UINT4 + 'activations = "e2m3"',
+    _UINT4,
+    _UINT4 + 'activations = "int4"\n[scaling]\ngroup = 8\nweight_rows = 1',
+    _UINT8 + 'activations = "int8"\n[scaling]\nformat = "fp32"\nrule = "fp32-div"',
+    _UINT8 + 'activations = "e5m2"\n[scaling]\ngroup = 4096',
+    _UINT4 + 'activations = "bf16"\naccumulation = "fp32-tree"\n[scaling]\nformat = "fp32"\n'
+    'rule = "fp32-div"',
 ])
 def test_takes_formats_and_groups_that_go_together(tmp_path: Path, text: str) -> None:
     path = tmp_path / "t.toml"
@@ -320,7 +424,7 @@ def test_names_a_conflict_of_the_tensor_units(tmp_path: Path, text: str, message
 
 
 @pytest.mark.parametrize("section", ["quantize", "reduce", "transpose", "convert"])
-@pytest.mark.parametrize("name", ["int8", "mxint8", "e2m1", "int4"])
+@pytest.mark.parametrize("name", ["int8", "mxint8", "e3m2", "e2m1", "int4"])
 def test_tensor_units_work_on_fp8_alone(tmp_path: Path, section: str, name: str) -> None:
     compute = f'name = "t"\n[compute]\nweights = "{name}"\nactivations = "{name}"\n'
     lines = {"weights": 3, "activations": 4}
@@ -329,6 +433,14 @@ def test_tensor_units_work_on_fp8_alone(tmp_path: Path, section: str, name: str)
         f"'{name}'; leave it out, or use e4m3 or e5m2" for key, line in lines.items()]
     (tmp_path / "t.toml").write_text(compute)
     assert load_description(tmp_path / "t.toml").compute.weights == name
+
+
+@pytest.mark.parametrize("section", ["quantize", "reduce", "transpose", "convert"])
+@pytest.mark.parametrize("name", ["uint4", "uint8"])
+def test_tensor_units_do_not_go_with_zero_points(tmp_path: Path, section: str, name: str) -> None:
+    assert problems_of(tmp_path, f'name = "t"\n[compute]\nweights = "{name}"\n[{section}]\n') == [
+        f"t.toml:3: [{section}] works on tensors of E4M3 or E5M2, but compute.weights = '{name}'; "
+        "leave it out, or use e4m3 or e5m2"]
 
 
 @pytest.mark.parametrize("section", ["quantize", "reduce", "transpose", "convert"])

@@ -26,7 +26,9 @@ def _cases() -> dict[tuple[str, str], Tile]:
     for unit in reversed(UNITS):
         for tile in (tile for tile in tiles if unit in units_of(tile)):
             cases.setdefault((unit, _parameters(tile, unit)), tile)
-    return cases
+    # Packed weights by activations that are whole atoms.
+    tile = load_tile(PROJECT / "tests" / "descriptions" / "mxfp6_fp8.toml")
+    return cases | {("tile", _parameters(tile, "tile")): tile}
 
 
 CASES = _cases()
@@ -56,7 +58,8 @@ def test_every_unit_has_a_case() -> None:
         few = {"fp32_adder": 1, "fp32_multiplier": 1, "row_accumulator": 1, "scale_combiner": 2,
                "group_scaler": 2, "secded_encoder": 1, "secded_decoder": 2, "inline_ecc": 1,
                "quantizer": 2, "row_packer": 2, "converter": 2, "reducer": 2, "transposer": 2,
-               "tensor_checker": 2, "cast_window": 1, "aligned_dot_array": 1, "fp32_dot_array": 1}
+               "tensor_checker": 2, "cast_window": 1, "aligned_dot_array": 1, "fp32_dot_array": 1,
+               "block_dot_array": 1, "zero_subtractor": 1, "gearbox": 2}
         assert sets >= few.get(unit, 3), unit
 
 

@@ -17,22 +17,27 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spec.formats import FP32
+from golden.scales import block_scales, weight_scale_dtype
+from spec.description import Description
+from spec.formats import E4M3, FP32
 from spec.load import load_tile
 from spec.tile import Tile
-from tb.oracle import gemv_element, group_quantized, value_of
+from tb.oracle import (
+    block_scaled_element, gemv_element, group_quantized, nvfp4_quantized, value_of,
+    zero_point_quantized,
+)
 from tests.conftest import PROJECT
 from tests.run_verb import save
 from tests.test_docs import table
 from tools.accuracy_study import (
-    BUCKETS, INPUTS, ErrorStatistics, Study, _statistics, drawn, study,
+    BUCKETS, INPUTS, ErrorStatistics, Study, _dequantized, _statistics, drawn, study,
 )
 from tools.cli import HELD, WRONG_INPUT, run_command
 
 DEFAULT = str(PROJECT / "tiles" / "hbm3_fp8.toml")
-ALIGNED, MXFP4, INT8, INT4, BF16 = (
+ALIGNED, MXFP4, INT8, INT4, BF16, NVFP4, UINT4 = (
     str(PROJECT / "tests" / "descriptions" / f"{name}.toml")
-    for name in ("aligned", "mxfp4", "int8", "int4_fp8", "bf16"))
+    for name in ("aligned", "mxfp4", "int8", "int4_fp8", "bf16", "nvfp4", "uint4"))
 SMALL = ("--rows", "5", "--columns", "3", "--k", "70")
 
 
@@ -278,23 +283,35 @@ def test_short_vectors_have_an_outlier_too() -> None:
 # What is measured
 
 def quantized(values: NDArray[np.float32], rows: int, tile: Tile,
-              weights: bool) -> tuple[list[list[int]], list[list[int]]]:
-    """Codes [n][K], and the codes of the scales [ceil(n / rows)][groups], by the oracle."""
-    scaling, fmt = tile.description.scaling, (
-        tile.weight_format if weights else tile.activation_format)
+              weights: bool) -> tuple[list[list[int]], list[list[int]], list[int]]:
+    """Codes [n][K], the codes of the scales [ceil(n / rows)][groups] and, of NVFP4, the FP32 codes
+    of the scales of each row's tensor, by the oracle; codes of weights with zero points as they are
+    multiplied, a bit wider."""
+    scaling = tile.description.scaling
+    fmt: Any = tile.weight_format if weights else tile.activation_format
     n, k = values.shape
+    if tile.block_scaled:
+        tensors = [values] if weights else [values[row:row + 1] for row in range(n)]
+        parts = [nvfp4_quantized([codes_of(line) for line in tensor], rows, scaling)
+                 for tensor in tensors]
+        return (sum((part[0] for part in parts), []), sum((part[1] for part in parts), []),
+                [part[2] for part, tensor in zip(parts, tensors, strict=True) for _ in tensor])
     codes = [[0] * k for _ in range(n)]
     scales = []
     for top in range(0, n, rows):
         line = []
         for left in range(0, k, scaling.group):
             block = values[top:top + rows, left:left + scaling.group]
-            found, scale = group_quantized(codes_of(block.ravel()), fmt, scaling)
+            if weights and tile.zero_points:
+                found, scale, zero = zero_point_quantized(codes_of(block.ravel()), fmt, scaling)
+                found = [(code - zero) % (2 << fmt.bits) for code in found]
+            else:
+                found, scale = group_quantized(codes_of(block.ravel()), fmt, scaling)
             line.append(scale)
             for index, code in enumerate(found):
                 codes[top + index // block.shape[1]][left + index % block.shape[1]] = code
         scales.append(line)
-    return codes, scales
+    return codes, scales, []
 
 
 def fraction(code: int, fmt: Any) -> Fraction:
@@ -305,30 +322,39 @@ def fraction(code: int, fmt: Any) -> Fraction:
 
 @pytest.mark.parametrize("path, rows, columns, k", [
     (DEFAULT, 3, 2, 140), (DEFAULT, 130, 1, 9), (MXFP4, 3, 2, 150), (INT8, 3, 2, 140),
-    (INT4, 5, 1, 70)])
+    (INT4, 5, 1, 70), (NVFP4, 5, 3, 150), (UINT4, 5, 2, 150)])
 def test_equals_exact_rational_arithmetic(path: str, rows: int, columns: int, k: int) -> None:
     tile = load_tile(path)
     weights, activations = drawn("heavy-tailed", rows, columns, k, seed=11)
     found = study(tile, "heavy-tailed", weights, activations)
 
     weight_rows, group = tile.description.scaling.weight_rows, tile.group
-    w, ws = quantized(weights, weight_rows, tile, True)
-    x, xs = quantized(activations, 1, tile, False)
+    w, ws, wt = quantized(weights, weight_rows, tile, True)
+    x, xs, xt = quantized(activations, 1, tile, False)
 
-    def scale(code: int) -> Fraction:
+    def scale(codes: list[int], tensors: list[int], row: int, element: int) -> Fraction:
+        code = codes[element // group]
+        if tile.block_scaled:
+            return fraction(code, E4M3) * fraction(tensors[row], FP32)
         return (fraction(code, FP32) if tile.scale_format.name == "fp32"
                 else Fraction(2) ** (code - 127))
+
+    def element_of(row: int, column: int) -> int:
+        line = ws[row // weight_rows]
+        if tile.block_scaled:
+            return block_scaled_element(w[row], line, x[column], xs[column], wt[row], xt[column],
+                                        group)
+        return gemv_element(w[row], line, x[column], xs[column], tile.factor_format,
+                            tile.activation_format, tile.scale_format.name, group,
+                            groups_per_beat=tile.groups_per_beat)
 
     pairs: dict[str, list[tuple[Fraction, Fraction]]] = {"arithmetic": [], "with_quantization": []}
     for row in range(rows):
         for column in range(columns):
-            result = fraction(gemv_element(
-                w[row], ws[row // weight_rows], x[column], xs[column], tile.weight_format,
-                tile.activation_format, tile.scale_format.name, group,
-                groups_per_beat=tile.groups_per_beat), FP32)
+            result = fraction(element_of(row, column), FP32)
             pairs["arithmetic"].append((result, sum((
-                fraction(w[row][i], tile.weight_format) * scale(ws[row // weight_rows][i // group])
-                * fraction(x[column][i], tile.activation_format) * scale(xs[column][i // group])
+                fraction(w[row][i], tile.factor_format) * scale(ws[row // weight_rows], wt, row, i)
+                * fraction(x[column][i], tile.activation_format) * scale(xs[column], xt, column, i)
                 for i in range(k)), Fraction(0))))
             pairs["with_quantization"].append((result, sum((
                 Fraction(float(weights[row, i])) * Fraction(float(activations[column, i]))
@@ -363,6 +389,69 @@ def test_exact_sums_of_one_group_are_rounded_only(inputs: str, path: str, bound:
         # Of one result, the rms is its magnitude, so that this is the relative error.
         one = study(tile, inputs, weights[[row]], activations[[column]]).arithmetic
         assert one.maximum == one.rms <= bound
+
+
+def test_values_of_nvfp4_are_codes_times_both_scales() -> None:
+    """Every E4M3 code, its sign ignored, and an FP32 scale of 24 bits: exact in float64."""
+    tile = load_tile(NVFP4)
+    tensor = np.float32(1.9999999) * np.float32(2.0 ** -100)
+    scales = block_scales(np.arange(256, dtype=np.uint8).reshape(8, 32), tensor)
+    codes = np.tile(np.arange(16, dtype=np.uint8), (16, 32))
+    found = _dequantized(codes, scales, tile, 2, True)
+    assert found.shape == (16, 512)
+    for row in range(16):
+        for group in range(32):
+            scale = value_of(int(scales["block"][row // 2, group]) & 0x7F, E4M3)
+            values = found[row, group * 16:(group + 1) * 16]
+            if isinstance(scale, float):
+                assert np.isnan(values).all()
+            else:
+                assert [Fraction(value) for value in values.tolist()] == [
+                    fraction(code, tile.weight_format) * scale * Fraction(float(tensor))
+                    for code in range(16)]
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("scaling", [{"format": "fp32", "rule": "fp32-div"}, {}],
+                         ids=["fp32", "e8m0"])
+def test_values_with_zero_points_are_differences_times_the_scale(
+        bits: int, scaling: dict[str, str]) -> None:
+    """Every code less every zero point, in blocks of two rows, and NaN."""
+    count = 1 << bits
+    tile = Tile(description=Description.model_validate({
+        "name": "t", "compute": {"weights": f"uint{bits}", "activations": "int8"},
+        "scaling": {"group": 16, "weight_rows": 2, **scaling}}))
+    scales = np.empty((count // 2, count), weight_scale_dtype(tile))
+    scales["zero"] = np.arange(count)
+    scales["scale"] = np.arange(count // 2)[:, None] + 120 - count // 4
+    codes = np.repeat(np.arange(count, dtype=np.uint8)[:, None], 16 * count, axis=1)[:, :-3]
+    scales["scale"][0, 1] = 255 if tile.scale_format.name == "e8m0" else np.nan
+    found = _dequantized(codes, scales, tile, 2, True)
+    assert found.shape == (count, 16 * count - 3)
+    for row in range(count):
+        for group in range(count):
+            scale = scales["scale"][row // 2, group]
+            expected = (row - group) * (2.0 ** (int(scale) - 127)
+                                        if tile.scale_format.name == "e8m0" else float(scale))
+            values = found[row, group * 16:(group + 1) * 16]
+            if (row // 2, group) == (0, 1):
+                assert np.isnan(values).all()
+            else:
+                assert (values == expected).all()
+
+
+def test_zero_points_make_weights_of_one_sign_more_accurate() -> None:
+    """In steps of the range, not of twice the largest magnitude: some 6 dB."""
+    rng = np.random.default_rng(15)
+    weights = rng.uniform(0, 1, (64, 512)).astype(np.float32)
+    activations = rng.standard_normal((8, 512), np.float32)
+    described = load_tile(UINT4).description
+    tiles = [Tile(description=described.model_copy(update={
+        "compute": described.compute.model_copy(update={"weights": name})}))
+        for name in ("uint4", "int4")]
+    errors = [study(tile, "own", weights, activations).with_quantization for tile in tiles]
+    signal = [one.signal_to_noise_db for one in errors]
+    assert signal[0] is not None and signal[1] is not None and 4 < signal[0] - signal[1] < 8
 
 
 def test_what_an_aligned_sum_cuts_is_an_error_of_the_arithmetic() -> None:

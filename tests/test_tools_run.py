@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from golden.gemv import gemv
 from golden.quantizer import quantize, quantize_blocks
+from golden.scales import BLOCK_SCALE, block_scales, weight_scale_dtype
 from spec.dram_rules import DramCommand
 from spec.load import load_tile
 from spec.memory_units import MemoryControllerParams
@@ -25,7 +26,7 @@ from tb.dram_model import model_text
 from tb.simulator import SimulationFailed, SimulatorError
 from tests.conftest import DESCRIPTIONS, PROJECT
 from tb.operands import random_codes
-from tests.golden_cases import random_scales
+from tests.golden_cases import random_scales, random_weight_scales
 from tb.oracle import gemv_element
 from tests.processes import interrupted
 from tests.run_verb import Runner, save
@@ -34,6 +35,8 @@ from tools.simulation import simulate
 
 (DEFAULT, X4, SMALLEST, ODD, NATIVE, NATIVE_DDR5, NATIVE_SMALL, TENSORS) = map(
     str, DESCRIPTIONS[:8])
+NVFP4, UINT4, MXFP4 = (str(PROJECT / "tests" / "descriptions" / f"{name}.toml")
+                       for name in ("nvfp4", "uint4", "mxfp4"))
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +68,7 @@ def _operands(rng: np.random.Generator, tile: Tile, rows: int, k: int, vectors: 
     weight_rows = -(-rows // tile.description.scaling.weight_rows)
     return {"w": random_codes(rng, tile.weight_format, (rows, k), special=1.0),
             "x": random_codes(rng, tile.activation_format, (vectors, k), special=1.0),
-            "sw": random_scales(rng, tile, weight_rows, tile.groups(k), special=special),
+            "sw": random_weight_scales(rng, tile, weight_rows, tile.groups(k), special=special),
             "sx": random_scales(rng, tile, vectors, tile.groups(k), special=special)}
 
 
@@ -150,6 +153,142 @@ def test_safetensors_give_what_npy_files_give(run: Runner) -> None:
     floats = np.load("y3.npy")
     assert run(DEFAULT, "gemv", "--activations", "all.safetensors:bf16", *arguments)[0] == HELD
     assert np.array_equal(np.load("y3.npy").view(np.uint32), floats.view(np.uint32))
+
+
+@pytest.mark.parametrize("fields", [
+    BLOCK_SCALE, np.dtype([("tensor", ">f4"), ("block", "u1")]),
+    np.dtype([("block", "u1"), ("tensor", "<f4")], align=True)],
+    ids=["own", "big-endian", "aligned"])
+def test_nvfp4_scales_come_as_two_fields(fields: np.dtype[Any], run: Runner) -> None:
+    rng = np.random.default_rng(48)
+    tile = load_tile(Path(NVFP4))
+    scaling = tile.description.scaling
+    w, x = (rng.normal(size=(rows, 100)).astype(np.float32) for rows in (5, 3))
+    save(w=w, x=x)
+    assert run(NVFP4, *GEMV)[0] == HELD
+    expected = np.load("y.npy")
+    assert expected.shape == (5, 3)
+    own = []
+    for codes, scales in (quantize_blocks(w, tile.weight_format, scaling),
+                          quantize(x, tile.activation_format, scaling)):
+        # Signs of blocks count for nothing.
+        scales["block"] |= rng.integers(0, 2, scales.shape, dtype=np.uint8) << 7
+        found = np.zeros(scales.shape, fields)
+        for name in ("block", "tensor"):
+            found[name] = scales[name]
+        own += [codes, found]
+    w, sw, x, sx = own
+    save(w=w, sw=sw, x=x, sx=sx)
+    assert run(NVFP4, *CODES)[0] == HELD
+    assert np.array_equal(np.load("y.npy"), expected)
+    # One vector and its scales may have one dimension.
+    save(x=x[1], sx=sx[1])
+    assert run(NVFP4, *CODES)[0] == HELD
+    assert np.array_equal(np.load("y.npy"), expected[:, 1:2])
+
+
+_NEEDED = ("NVFP4 has two scales in each: needed is a .npy file of the fields block, uint8 (E4M3 "
+           "of the block), and tensor, float32 (of the whole tensor); "
+           "golden.scales.block_scales(block, tensor) makes such an array")
+
+
+@pytest.mark.parametrize(("scales", "message"), [
+    (np.zeros((1, 1), np.uint8), f"--weight-scales has elements of type uint8; {_NEEDED}"),
+    (np.zeros((1, 1), np.float32), f"--weight-scales has elements of type float32; {_NEEDED}"),
+    (np.zeros((1, 1), [("block", "i1"), ("tensor", "f4")]),
+     f"--weight-scales has elements of type block int8 and tensor float32; {_NEEDED}"),
+    (np.zeros((1, 1), [("block", "u1")]),
+     f"--weight-scales has elements of type block uint8; {_NEEDED}"),
+    (block_scales(np.zeros((2, 1), np.uint8), 1.0),
+     "--weight-scales has the shape [2, 1]; needed: [1, 2], one for 2 x 16 elements"),
+    (block_scales(np.zeros((1, 2), np.uint8)[..., None], np.array([[1.0, 2.0]]))[..., 0],
+     "--weight-scales has different values of the field tensor in one row; each row must have one, "
+     "that of its tensor"),
+])
+def test_wrong_scales_of_nvfp4_are_refused(scales: NDArray[Any], message: str,
+                                           run: Runner) -> None:
+    save(w=np.zeros((2, 20), np.uint8), x=np.zeros(20, np.float32), sw=scales)
+    code, answer = run(NVFP4, *GEMV, "--weight-scales", "sw.npy")
+    assert code == WRONG_INPUT and answer["problems"] == [{"message": message}]
+    assert not Path("y.npy").exists()
+
+
+def test_safetensors_cannot_hold_scales_of_nvfp4(run: Runner) -> None:
+    _safetensors("s.safetensors", sw=("F8_E4M3", np.zeros((1, 1), np.uint8)),
+                 powers=("F8_E8M0", np.zeros((1, 1), np.uint8)))
+    save(w=np.zeros((2, 8), np.uint8), x=np.zeros(8, np.float32))
+    for name, message in (
+            ("sw", f"--weight-scales has elements of type uint8; {_NEEDED}"),
+            ("powers", "--weight-scales s.safetensors:powers holds e8m0 codes, and this tile needs "
+                       "e4m3 there")):
+        code, answer = run(NVFP4, *GEMV, "--weight-scales", f"s.safetensors:{name}")
+        assert code == WRONG_INPUT and answer["problems"] == [{"message": message}]
+
+
+@pytest.mark.parametrize("fields", [
+    [("scale", "<f4"), ("zero", "u1")], [("zero", "u1"), ("scale", ">f4")],
+    np.dtype([("zero", "u1"), ("scale", "<f4")], align=True)],
+    ids=["own", "big-endian", "aligned"])
+@pytest.mark.parametrize("engine", ["golden", pytest.param("rtl", marks=[pytest.mark.cosim,
+                                                                        pytest.mark.slow])])
+def test_scales_with_zero_points_come_as_two_fields(fields: Any, engine: str, run: Runner) -> None:
+    rng = np.random.default_rng(49)
+    tile = load_tile(Path(UINT4))
+    scaling = tile.description.scaling
+    # All of one sign in some rows, so that zero points reach their ends.
+    w = rng.normal(size=(9, 100)).astype(np.float32)
+    w[:4], w[4:8] = np.abs(w[:4]), -np.abs(w[4:8])
+    x = rng.normal(size=(3, 100)).astype(np.float32)
+    save(w=w, x=x)
+    code, answer = run(UINT4, *GEMV, "--engine", engine)
+    assert (code, answer["equals_golden"]) == (HELD, True if engine == "rtl" else None)
+    expected = np.load("y.npy")
+    exact = w.astype(np.float64) @ x.T.astype(np.float64)
+    assert np.abs(expected - exact).max() < 0.1 * np.abs(exact).max()
+    codes, scales = quantize_blocks(w, tile.weight_format, scaling)
+    assert set(scales["zero"][:2].ravel().tolist()) == {0, 15}
+    found = np.zeros(scales.shape, fields)
+    for name in ("scale", "zero"):
+        found[name] = scales[name]
+    x_codes, x_scales = quantize(x, tile.activation_format, scaling)
+    save(w=codes, sw=found, x=x_codes, sx=x_scales)
+    code, answer = run(UINT4, *CODES, "--engine", engine)
+    assert (code, answer["equals_golden"]) == (HELD, True if engine == "rtl" else None)
+    assert np.array_equal(np.load("y.npy"), expected)
+
+
+_ZERO_POINTS = ("uint4 has a scale and a zero point for each group: needed is a .npy file of the "
+                "fields scale, float32 (scales), and zero, uint8 (below 16)")
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"sw": np.zeros((1, 2), np.float32)},
+     f"--weight-scales has elements of type float32; {_ZERO_POINTS}"),
+    ({"sw": np.zeros((1, 2), [("scale", "f4")])},
+     f"--weight-scales has elements of type scale float32; {_ZERO_POINTS}"),
+    ({"sw": np.zeros((1, 2), [("scale", "f4"), ("zero", "i1")])},
+     f"--weight-scales has elements of type scale float32 and zero int8; {_ZERO_POINTS}"),
+    ({"sw": np.zeros((2, 2), [("scale", "f4"), ("zero", "u1")])},
+     "--weight-scales has the shape [2, 2]; needed: [1, 2], one for 4 x 16 elements"),
+    ({"sw": np.array([[(1, 15), (1, 16)]], [("scale", "f4"), ("zero", "u1")])},
+     "--weight-scales has the zero point 16; those of uint4 are below 16"),
+    ({"w": np.full((2, 20), 16, np.uint8)},
+     "--weights has the code 16; codes of uint4 are below 16"),
+    ({"w": np.zeros((2, 20), np.int8)},
+     "--weights has elements of type int8; allowed: uint8 (codes, as scales are given); convert it "
+     "with array.astype"),
+    ({"sx": np.zeros((1, 2), [("scale", "f4"), ("zero", "u1")])},
+     "--activation-scales has elements of type void40; allowed: float32 (scales); convert it with "
+     "array.astype"),
+])
+def test_wrong_zero_points_are_refused(change: dict[str, NDArray[Any]], message: str,
+                                       run: Runner) -> None:
+    right = np.zeros((1, 2), weight_scale_dtype(load_tile(Path(UINT4))))
+    save(**{"w": np.zeros((2, 20), np.uint8), "sw": right, "x": np.zeros(20, np.uint8),
+            "sx": np.zeros((1, 2), np.float32)} | change)
+    code, answer = run(UINT4, *CODES)
+    assert code == WRONG_INPUT and answer["problems"] == [{"message": message}]
+    assert not Path("y.npy").exists()
 
 
 @pytest.mark.parametrize(("place", "message"), [
@@ -469,6 +608,65 @@ def test_wrong_options_are_refused(arguments: tuple[str, ...], message: str, run
     assert run(DEFAULT, *arguments)[0] == WRONG_INPUT
     assert re.search(message, re.sub(r"\s*[│\n]\s*", " ", run.err))
     assert sorted(os.listdir()) == ["w.npy", "x.npy"]
+
+
+_MADE = "makes codes of e4m3 or e5m2 by the rules e8m0-ceil, e8m0-floor, fp32-div, but"
+_INSTEAD = ("name another tile, or give gemv the values, which it quantizes by this tile's rules "
+            "(golden.quantizer.quantize does, too)")
+_QUANTIZED = ("--codes", "c.npy", "--scales", "s.npy")
+
+
+@pytest.mark.parametrize(("tile", "arguments", "message"), [
+    (NVFP4, ("quantize", *_QUANTIZED),
+     f"quantize {_MADE} nvfp4 has compute.activations = 'e2m1' and scaling.rule = 'e4m3-nvfp4'; "
+     f"{_INSTEAD}"),
+    (NVFP4, ("quantize", *_QUANTIZED, "--format", "e4m3", "--rule", "e8m0-ceil"),
+     f"quantize {_MADE} nvfp4 has compute.activations = 'e2m1'; {_INSTEAD}"),
+    (NVFP4, ("quantize", *_QUANTIZED, "--rule", "e4m3-nvfp4"),
+     "--rule e4m3-nvfp4 is unknown; allowed: e8m0-ceil, e8m0-floor, fp32-div"),
+    (MXFP4, ("quantize", *_QUANTIZED),
+     f"quantize {_MADE} mxfp4 has compute.activations = 'e2m1'; {_INSTEAD}"),
+    (MXFP4, ("transpose", *_QUANTIZED),
+     f"transpose {_MADE} mxfp4 has compute.activations = 'e2m1'; {_INSTEAD}"),
+    (NVFP4, ("copy", "--to", "e5m2", *_QUANTIZED),
+     f"copy {_MADE} nvfp4 has compute.activations = 'e2m1' and scaling.rule = 'e4m3-nvfp4'; "
+     f"{_INSTEAD}"),
+    (str(PROJECT / "tests" / "descriptions" / "int8.toml"), ("quantize", *_QUANTIZED),
+     f"quantize {_MADE} int8 has compute.activations = 'int8'; {_INSTEAD}"),
+    # What the tile knows is used, whatever its weights are.
+    (UINT4, ("quantize", *_QUANTIZED, "--rule", "e8m0-ceil"),
+     "--rule e8m0-ceil is not the tile's; allowed: fp32-div (scaling.rule in the description), or "
+     "add the section [quantize]"),
+    (UINT4, ("quantize", *_QUANTIZED, "--rule", "none"),
+     "--rule none is unknown; allowed: e8m0-ceil, e8m0-floor, fp32-div"),
+])
+def test_what_commands_on_whole_tensors_do_not_know_is_refused(
+        tile: str, arguments: tuple[str, ...], message: str, run: Runner) -> None:
+    save(x=np.zeros((2, 40), np.float32))
+    code, answer = run(tile, *arguments, "--input", "x.npy")
+    assert code == WRONG_INPUT and answer["problems"] == [{"message": message}]
+    assert sorted(os.listdir()) == ["x.npy"]
+
+
+@pytest.mark.parametrize("arguments", [
+    ("reduce", "--kind", "sum", "--out", "y.npy"), ("transpose", "--out", "y.npy"),
+    ("copy", "--to", "bf16", "--out", "y.npy")])
+def test_codes_that_commands_on_whole_tensors_do_not_know_are_refused(
+        arguments: tuple[str, ...], run: Runner) -> None:
+    save(x=np.zeros((2, 40), np.uint8))
+    code, answer = run(MXFP4, *arguments, "--input", "x.npy")
+    assert code == WRONG_INPUT and answer["problems"] == [{
+        "message": f"--input holds codes (uint8); {arguments[0]} takes those of e4m3 or e5m2, but "
+                   "mxfp4 has compute.activations = 'e2m1'; name another tile"}]
+
+
+def test_activations_of_weights_with_zero_points_are_quantized_alone(run: Runner) -> None:
+    x = np.random.default_rng(50).normal(size=(3, 100)).astype(np.float32)
+    tile = load_tile(Path(UINT4))
+    save(x=x)
+    assert run(UINT4, "quantize", *_QUANTIZED, "--input", "x.npy")[0] == HELD
+    codes, scales = quantize(x, tile.activation_format, tile.description.scaling)
+    assert np.array_equal(np.load("c.npy"), codes) and np.array_equal(np.load("s.npy"), scales)
 
 
 def _npy(header: str) -> bytes:

@@ -11,6 +11,8 @@ from golden.decoder import decode
 from golden.gemv import gemv_fp32
 from golden.quantizer import quantize, quantize_blocks
 from golden.scale_combiner import E8M0_NAN
+from golden.scales import BLOCK_SCALE
+from spec.formats import E4M3, ZeroPointFormat
 from spec.tile import Tile
 
 __all__ = ["BUCKETS", "INPUTS", "ErrorStatistics", "Study", "drawn", "study"]
@@ -131,18 +133,29 @@ def _doubles(values: NDArray[Any]) -> NDArray[np.float64]:
     return values.astype(np.float64)
 
 
-def _dequantized(codes: NDArray[np.uint8], scales: NDArray[Any], tile: Tile, rows: int,
+def _dequantized(codes: NDArray[Any], scales: NDArray[Any], tile: Tile, rows: int,
                  weights: bool) -> NDArray[np.float64]:
-    """Values [n, K] of codes, each scale that of ``rows`` rows and a group."""
-    if scales.dtype == np.uint8:
-        factors = np.where(scales == E8M0_NAN, np.nan,
-                           np.ldexp(1.0, scales.astype(np.int32) - 127))
+    """Values [n, K] of codes, each scale and zero point that of ``rows`` rows and a group."""
+    def spread(part: NDArray[Any]) -> NDArray[Any]:
+        lines: NDArray[Any] = np.repeat(part, rows, axis=0)[:codes.shape[0]]
+        return np.repeat(lines, tile.group, axis=1)[:, :codes.shape[1]]
+
+    if not weights:
+        values = decode(codes, tile.activation_format)
+    elif isinstance(tile.weight_format, ZeroPointFormat):
+        values = codes.astype(np.float64) - spread(scales["zero"])
+        scales = scales["scale"]
     else:
-        factors = scales.astype(np.float64)
-    spread = np.repeat(np.repeat(factors, rows, axis=0)[:codes.shape[0]], tile.group, axis=1)
-    fmt = tile.weight_format if weights else tile.activation_format
-    values: NDArray[np.float64] = decode(codes, fmt) * spread[:, :codes.shape[1]]
-    return values
+        values = decode(codes, tile.weight_format)
+    if scales.dtype == BLOCK_SCALE:
+        # Exact: 4 bits by 24. Signs of blocks count for nothing.
+        scale = np.abs(decode(scales["block"], E4M3)) * scales["tensor"].astype(np.float64)
+    elif scales.dtype == np.uint8:
+        scale = np.where(scales == E8M0_NAN, np.nan, np.ldexp(1.0, scales.astype(np.int32) - 127))
+    else:
+        scale = scales.astype(np.float64)
+    scaled: NDArray[np.float64] = values * spread(scale)
+    return scaled
 
 
 def _statistics(results: Floats, exact: NDArray[np.float64]) -> ErrorStatistics:

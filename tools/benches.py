@@ -21,13 +21,14 @@ __all__ = ["UNITS", "UnitRun", "component", "run_bench", "run_unit", "units_of"]
 # Units of all tiles, in the order in which a fault is easiest to understand; the tile itself comes
 # last. Which of them a tile has, units_of says.
 UNITS = (
-    "decoder", "dot_array", "aligned_dot_array", "fp32_dot_array", "fp32_rounder",
-    "fp32_multiplier", "fp32_adder", "scale_combiner", "group_scaler", "row_accumulator", "column",
-    "activation_buffer", "scale_buffer", "fifo", "result_packer", "quantizer", "row_packer",
-    "converter", "reducer", "transposer", "skid_buffer", "burst_splitter", "axi4_reader",
-    "axi4_writer", "secded_encoder", "secded_decoder", "reorder_buffer", "bank_queues",
-    "memory_controller", "inline_ecc", "region_reader", "region_writer", "host_port",
-    "cast_window", "command_checker", "tensor_checker", "sequencer", "register_file", "tile",
+    "decoder", "zero_subtractor", "dot_array", "block_dot_array", "aligned_dot_array",
+    "fp32_dot_array", "fp32_rounder", "fp32_multiplier", "fp32_adder", "scale_combiner",
+    "group_scaler", "row_accumulator", "column", "activation_buffer", "scale_buffer", "fifo",
+    "result_packer", "quantizer", "row_packer", "converter", "reducer", "transposer", "skid_buffer",
+    "burst_splitter", "axi4_reader", "axi4_writer", "secded_encoder", "secded_decoder",
+    "reorder_buffer", "bank_queues", "memory_controller", "inline_ecc", "region_reader",
+    "region_writer", "host_port", "cast_window", "gearbox", "command_checker", "tensor_checker",
+    "sequencer", "register_file", "tile",
 )
 
 # Amaranth is not made for several threads at once.

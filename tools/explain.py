@@ -5,7 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
+from spec.arithmetic import BlockDotArrayParams
 from spec.commands import COMMAND_WORDS, ERROR_MEANINGS, FIELDS, Opcode
+from spec.formats import FP32
 from spec.load import load_tile
 from spec.registers import REGISTERS
 from spec.tensors import FIELD_VALUES
@@ -55,7 +57,7 @@ def explanation(tile: Tile, rows: int, k: int) -> Explanation:
     return {
         "name": tile.name,
         "digest": tile.digest,
-        "formats": {"weights": tile.weight_format.name,
+        "formats": {"weights": tile.weight_format.name, "factors": tile.factor_format.name,
                     "activations": tile.activation_format.name,
                     "scales": tile.scale_format.name, "results": tile.result_format.name,
                     "rule": tile.description.scaling.rule},
@@ -67,7 +69,10 @@ def explanation(tile: Tile, rows: int, k: int) -> Explanation:
             "rows_per_block": tile.rows_per_block, "scale_rows": tile.scale_rows,
             "k_max": tile.k_max, "rows_max": ROWS_MAX},
         "widths": {"product_bits": dot.product_bits, "beat_bits": dot.beat_bits,
-                   "sum_bits": dot.sum_bits, "lsb_exponent": dot.lsb_exponent},
+                   "sum_bits": dot.sum_bits, "lsb_exponent": dot.lsb_exponent,
+                   **({"block_bits": dot.block_bits,
+                       "product_lsb_exponent": dot.dot_array.lsb_exponent}
+                      if isinstance(dot, BlockDotArrayParams) else {})},
         "latencies": {**{name: unit.LATENCY for name, unit in tile.units.items()
                          if hasattr(unit, "LATENCY")},
                       "pipeline": tile.pipeline_cycles},
@@ -76,7 +81,8 @@ def explanation(tile: Tile, rows: int, k: int) -> Explanation:
         "tensors": tensor_explanation(tile),
         "rates": [
             _rate("memory", tile.atom_bytes * mhz / 1e3, "GB/s"),
-            _rate("multiply-accumulate", tile.lanes * tile.columns * mhz / 1e3, "GMAC/s"),
+            _rate("multiply-accumulate", tile.lanes * tile.columns * mhz / 1e3
+                  * tile.atom_bits / tile.weight_beat_bits, "GMAC/s"),
         ],
         "example": {
             "rows": rows, "k": k,
@@ -107,6 +113,7 @@ def _buffers(tile: Tile) -> list[dict[str, Any]]:
         return {"name": name, "count": count, "words": depth, "word_bits": bits,
                 "bytes": count * depth * bits // 8}
 
+    zeros = tile.weight_zero_buffer
     if tile.native:
         slots = tile.memory_controller
         memory = [buffer("read slots of the tile", 1, slots.tile_reads, tile.atom_bits),
@@ -120,6 +127,7 @@ def _buffers(tile: Tile) -> list[dict[str, Any]]:
         buffer("activation scales", tile.columns, tile.activation_scale_buffer.depth,
                tile.atom_bits),
         buffer("weight scales", 1, tile.weight_scale_buffer.depth, tile.atom_bits),
+        *([buffer("weight zero points", 1, zeros.depth, tile.atom_bits)] if zeros else []),
         buffer("result rows", 1, tile.result_packer.depth, 32 * tile.columns),
         *(buffer(*memory_of) for memory_of in tensor_buffers(tile)),
         *memory,
@@ -135,10 +143,11 @@ class _Layout:
         self.offset = 0
         self.parts: list[dict[str, Any]] = []
 
-    def part(self, content: str, atoms: int, offset: int | None = None) -> None:
-        if offset is None:
-            offset, self.offset = self.offset, self.offset + atoms * self.tile.atom_bytes
-        self.parts.append({"content": content, "offset": offset, "atoms": atoms})
+    def part(self, content: str, atoms: float) -> None:
+        """One more part; of ``atoms`` and a half, where a beat of weights has that."""
+        self.parts.append({"content": content, "offset": self.offset,
+                           "atoms": int(atoms) if atoms == int(atoms) else atoms})
+        self.offset += int(atoms * self.tile.atom_bytes)
 
 
 def _activation_layout(tile: Tile, k: int) -> list[dict[str, Any]]:
@@ -146,43 +155,54 @@ def _activation_layout(tile: Tile, k: int) -> list[dict[str, Any]]:
     codes.part(f"source: X[column, 0:{k}], {tile.activation_format.name}",
                tile.activation_atoms(k))
     scales.part(f"source_scales: {_count(tile.groups(k), 'scale')}, group after group, "
-                f"{tile.scale_format.name}", tile.activation_scale_atoms(k))
+                f"{tile.scale_format.name}",
+                tile.activation_scale_atoms(k) - tile.tensor_scale_atoms)
+    if tile.tensor_scale_atoms:
+        scales.part(f"  scale of the tensor, {FP32.name}", tile.tensor_scale_atoms)
     return codes.parts + scales.parts
 
 
 def _weight_layout(tile: Tile, rows: int, k: int) -> list[dict[str, Any]]:
     """The stream's beginning in full detail, then block after block; the last one by itself."""
     strip, per_block = tile.rows_per_strip, tile.rows_per_block
-    scale_atoms, strip_atoms = tile.weight_scale_atoms(k), strip * tile.k_atoms(k)
+    strip_atoms, zero_atoms = tile.weight_atoms(strip, k), tile.weight_zero_atoms(k)
+    beat_atoms = tile.weight_beat_bits / tile.atom_bits
     layout = _Layout(tile)
     layout.part(f"block 0: scales of {_count(tile.groups(k), 'group')} x "
-                f"{_count(tile.scale_rows, 'scale row')}", scale_atoms)
+                f"{_count(tile.scale_rows, 'scale row')}, {tile.scale_format.name}",
+                tile.weight_scale_atoms(k) - tile.tensor_scale_atoms)
+    if tile.tensor_scale_atoms:
+        layout.part(f"  scale of the tensor, {FP32.name}", tile.tensor_scale_atoms)
+    if zero_atoms:
+        layout.part(f"  zero points in the order of the scales, {tile.weight_format.name}",
+                    zero_atoms)
+    head_atoms = layout.offset // tile.atom_bytes
     first = [(low, row) for low in range(0, k, tile.span)[:2] for row in range(strip)]
     start = layout.offset
     for low, row in first[:6]:
         high = min(k, low + tile.span)
-        atoms = tile.k_atoms(high - low)
+        atoms = tile.k_atoms(high - low) * beat_atoms
         layout.part(f"  strip 0: W[{row}, {low}:{high}]" if row < rows else
                     f"  strip 0: zeros for row {row}", atoms)
     done = layout.offset - start
     if strip_atoms * tile.atom_bytes > done:
-        turn = "atom" if tile.span == tile.lanes else "group"
+        turn = "group" if tile.span > tile.lanes else "atom" if beat_atoms == 1 else "beat"
         layout.part(f"  strip 0: and so on, {turn} after {turn}, row after row",
                     strip_atoms - done // tile.atom_bytes)
     strips_left = min(per_block, tile.padded_rows(rows)) // strip - 1
     if strips_left:
         last = "strip 1" if strips_left == 1 else f"strips 1 to {strips_left}"
-        layout.part(f"  {last}, {strip} rows each", strips_left * strip_atoms)
+        layout.part(f"  {last}, {_count(strip, 'row')} each", strips_left * strip_atoms)
     whole = rows // per_block - 1
     if whole > 0:
-        each = scale_atoms + per_block // strip * strip_atoms
+        each = head_atoms + per_block // strip * strip_atoms
         last = "block 1" if whole == 1 else f"blocks 1 to {whole}"
-        layout.part(f"{last}, {per_block} rows each", whole * each)
+        layout.part(f"{last}, {_count(per_block, 'row')} each", whole * each)
     if rows > per_block and rows % per_block:
         rest = tile.padded_rows(rows % per_block)
         layout.part(f"block {rows // per_block}: {_count(rows % per_block, 'row')} from row "
                     f"{rows - rows % per_block} on, as {rest}",
-                    scale_atoms + rest * tile.k_atoms(k))
+                    head_atoms + tile.weight_atoms(rest, k))
     assert layout.offset == tile.weight_stream_atoms(rows, k) * tile.atom_bytes
     return layout.parts
 
@@ -206,33 +226,23 @@ def _show(tile: Tile, data: Explanation) -> None:
     out.print(f"\n[bold]{data['name']}[/]  digest {data['digest'][:12]}\n")
     _table("Shape", ("quantity", "value", "why"), [
         ("lanes", geometry["lanes"],
-         f"{tile.atom_bits} bits of an atom / {tile.weight_format.bits} bits of "
-         f"{formats['weights']}"),
+         f"{tile.weight_beat_bits} bits of "
+         f"{'an atom' if tile.weight_beat_bits == tile.atom_bits else 'one and a half atoms'} / "
+         f"{tile.weight_format.bits} bits of {formats['weights']}"),
         ("columns", geometry["columns"], "activation vectors that share one pass over the weights"),
         ("multipliers", geometry["multipliers"], "lanes x columns"),
         ("groups of a beat", geometry["groups_per_beat"], f"lanes / {geometry['group']} elements")
         if tile.groups_per_beat > 1 else
         ("beats of a group", geometry["group_beats"], f"{geometry['group']} elements / lanes"),
         ("rows of a strip", geometry["rows_per_strip"],
+         "not interleaved, as each row is one sum" if tile.block_scaled else
          "interleaved, so that no sum waits for the last one's addition"),
-        ("rows of a block", geometry["rows_per_block"], "their weight scales stand in front"),
+        ("rows of a block", geometry["rows_per_block"], "their weight scales"
+         + (" and zero points" if tile.zero_points else
+            " and that of the tensor" if tile.block_scaled else "") + " stand in front"),
         ("largest K", geometry["k_max"], "compute.k_max"),
     ])
-    pair = f"{formats['weights']} x {formats['activations']}"
-    products = f"{tile.dot_array.lanes} products"
-    if tile.description.compute.accumulation == "fp32-tree":
-        why = (f"{pair}, exact in FP32", f"{products}, rounded at each addition",
-               f"{tile.sum_elements} products, rounded at each addition")
-    elif tile.interleaved:
-        why = (f"{pair}, aligned to the largest exponent and cut",
-               f"{products} and the sum before", f"significant bits, of {tile.sum_elements} "
-               "products; rounded once to FP32")
-    else:
-        why = (f"{pair}, in units of 2^{widths['lsb_exponent']}", products,
-               f"{geometry['group']} products, exact; rounded once to FP32")
-    _table("Widths", ("quantity", "bits", "what"), zip(
-        ("product", "sum of a beat", "sum of a group"),
-        (widths["product_bits"], widths["beat_bits"], widths["sum_bits"]), why, strict=True))
+    _table("Widths", ("quantity", "bits", "what"), _widths(tile, widths))
     _table("Latencies", ("unit", "cycles"), data["latencies"].items())
     _table("Buffers", ("buffer", "count", "words", "bits a word", "bytes"), [
         (entry["name"], entry["count"], entry["words"], entry["word_bits"], entry["bytes"])
@@ -250,10 +260,39 @@ def _show(tile: Tile, data: Explanation) -> None:
                        ("weights", "one region, as streamed"), ("results", "one region")):
         _table(f"Memory: {part} of a GEMV with M = {example['rows']}, K = {example['k']} ({note})",
                ("offset", "atoms", "bytes", "content"),
-               [(f"0x{entry['offset']:x}", entry["atoms"], entry["atoms"] * tile.atom_bytes,
+               [(f"0x{entry['offset']:x}", entry["atoms"], int(entry["atoms"] * tile.atom_bytes),
                  entry["content"]) for entry in example[part]])
     _table("That GEMV, when memory always answers", ("quantity", "value", "unit", "origin"),
            map(_rate_row, example["rates"]))
+
+
+def _widths(tile: Tile, widths: dict[str, int]) -> list[tuple[str, int, str]]:
+    """Rows of the table of widths."""
+    pair = f"{tile.factor_format.name} x {tile.activation_format.name}"
+    if tile.zero_points:
+        pair += f", {tile.factor_format.name} being {tile.weight_format.name} less a zero point"
+    products = f"{tile.dot_array.lanes} products"
+    product, beat, total = widths["product_bits"], widths["beat_bits"], widths["sum_bits"]
+    unit = f"in units of 2^{widths['lsb_exponent']}"
+    if tile.block_scaled:
+        return [("product", product, f"{pair}, in units of 2^{widths['product_lsb_exponent']}"),
+                ("scaled sum of a block", widths["block_bits"],
+                 f"{tile.group} products times both block scales, {unit}"),
+                ("sum of a beat", beat, products),
+                ("sum of a row", total, f"up to {tile.span} products, exact; rounded once to "
+                                        "FP32")]
+    if tile.description.compute.accumulation == "fp32-tree":
+        why = (f"{pair}, exact in FP32", f"{products}, rounded at each addition",
+               f"{tile.sum_elements} products, rounded at each addition")
+    elif tile.interleaved:
+        why = (f"{pair}, aligned to the largest exponent and cut",
+               f"{products} and the sum before", f"significant bits, of {tile.sum_elements} "
+               "products; rounded once to FP32")
+    else:
+        why = (f"{pair}, {unit}", products,
+               f"{tile.group} products, exact; rounded once to FP32")
+    names = ("product", "sum of a beat", "sum of a group")
+    return list(zip(names, (product, beat, total), why, strict=True))
 
 
 def _rate_row(rate: dict[str, Any]) -> tuple[str, str, str, str]:

@@ -94,7 +94,9 @@ def run(
 
     gemv: Y = W X^T, or with --transposed W^T X^T without another copy of W. float32 arrays, and
     uint16 arrays of BF16 codes, are quantized by the tile's rules first. With scales, arrays hold
-    codes: uint8; scales are uint8 (E8M0) or float32, one per group.
+    codes: uint8; scales are uint8 (E8M0) or float32, one per group. Those of NVFP4 are .npy files
+    of two fields, block (uint8) and tensor (float32); those of weights with zero points have the
+    fields scale and zero (uint8).
 
     quantize: X to --codes and --scales. reduce: each row of X, or with --whole all of it, to --out.
     transpose: X as it is to --out, or with new scales to --codes and --scales. copy: X converted to

@@ -10,10 +10,16 @@ from tools.tensor_options import FLOATS
 from tools.traffic_account import JobTraffic, traffic_account
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from host.job import GemvJob
     from spec.tile import Tile
 
 __all__ = ["operand", "run_gemv"]
+
+# Types of scales, for messages.
+_SCALES = {"uint8": "E8M0", "float32": "scales"}
 
 
 def run_gemv(tile: "Tile", weights: str, activations: str, weight_scales: str | None,
@@ -77,6 +83,7 @@ def operand(tile: "Tile", place: str, scales: str | None, option: str, blocks: b
 
     from golden.decoder import code_dtype
     from golden.quantizer import quantize, quantize_blocks
+    from golden.scales import scale_dtype
     from spec.formats import IntegerFormat
     from tools.tensors import expect, read_tensor
 
@@ -89,21 +96,78 @@ def operand(tile: "Tile", place: str, scales: str | None, option: str, blocks: b
         array = array[None, :]
     what = "[M, K]" if blocks else "[columns, K] or [K]"
     kind = np.dtype(code_dtype(fmt)).name
+    scaling = tile.description.scaling
     if scales is None:
         if array.dtype == np.uint8:
             raise UserError(f"{option} holds codes (uint8): name their scales with "
                             f"{option[:-1]}-scales, or give float32 values")
         array = expect(array, option, FLOATS, (None, None), what)
-        return (quantize_blocks if blocks else quantize)(array, fmt, tile.description.scaling)
+        if blocks:
+            return quantize_blocks(array, tile.weight_format, scaling)
+        return quantize(array, tile.activation_format, scaling)
     codes = expect(array, option, {kind: "codes, as scales are given"}, (None, None), what)
     if int(codes.max()) >> fmt.bits:
         raise UserError(f"{option} has the code {int(codes.max())}; codes of {fmt.name} are below "
                         f"{1 << fmt.bits}")
-    rows = tile.description.scaling.weight_rows if blocks else 1
+    rows = scaling.weight_rows if blocks else 1
     shape = (-(-codes.shape[0] // rows), tile.groups(codes.shape[1]))
-    scale_type = {"uint8": "E8M0"} if tile.scale_format.name == "e8m0" else {"float32": "scales"}
-    found = read_tensor(scales, f"{option[:-1]}-scales", "e8m0")
+    option = f"{option[:-1]}-scales"
+    found = read_tensor(scales, option, tile.scale_format.name)
     if not blocks and found.ndim == 1:
         found = found[None, :]
-    return codes, expect(found, f"{option[:-1]}-scales", scale_type, shape,
-                         f"{list(shape)}, one for {rows} x {tile.group} elements")
+    described = f"{list(shape)}, one for {rows} x {tile.group} elements"
+    if tile.block_scaled:
+        return codes, _block_scales(found, option, shape, described)
+    if blocks and tile.zero_points:
+        return codes, _zero_point_scales(found, option, shape, described, tile)
+    kind = scale_dtype(tile.scale_format).name
+    return codes, expect(found, option, {kind: _SCALES[kind]}, shape, described)
+
+
+def _fields(found: "NDArray[Any]", option: str, dtype: "np.dtype[Any]", needed: str) -> None:
+    """Raise ``UserError``, which says what is ``needed``, unless an array has the fields of
+    ``dtype``, in whatever order and byte order."""
+    types = {name: found.dtype[name].newbyteorder("=") for name in found.dtype.names or ()}
+    if types != {name: dtype[name] for name in dtype.names or ()}:
+        came = " and ".join(f"{name} {kind}" for name, kind in types.items()) or found.dtype.name
+        raise UserError(f"{option} has elements of type {came}; {needed}")
+
+
+def _block_scales(found: "NDArray[Any]", option: str, shape: tuple[int, ...],
+                  described: str) -> "NDArray[Any]":
+    """The user's scales of NVFP4, where a row has one of its tensor, as golden models take them."""
+    from golden.scales import BLOCK_SCALE, block_scales, tensor_scales
+    from tools.tensors import expect
+
+    _fields(found, option, BLOCK_SCALE,
+            "NVFP4 has two scales in each: needed is a .npy file of the fields block, uint8 (E4M3 "
+            "of the block), and tensor, float32 (of the whole tensor); "
+            "golden.scales.block_scales(block, tensor) makes such an array")
+    block = expect(found["block"], option, {"uint8": "E4M3"}, shape, described)
+    try:
+        return block_scales(block, tensor_scales(found))
+    except ValueError:
+        raise UserError(f"{option} has different values of the field tensor in one row; each row "
+                        "must have one, that of its tensor") from None
+
+
+def _zero_point_scales(found: "NDArray[Any]", option: str, shape: tuple[int, ...], described: str,
+                       tile: "Tile") -> "NDArray[Any]":
+    """The user's scales and zero points of weights, as golden models take them."""
+    import numpy as np
+
+    from golden.scales import weight_scale_dtype
+    from tools.tensors import expect
+
+    fmt, dtype = tile.weight_format, weight_scale_dtype(tile)
+    kind = dtype["scale"].name
+    _fields(found, option, dtype,
+            f"{fmt.name} has a scale and a zero point for each group: needed is a .npy file of the "
+            f"fields scale, {kind} ({_SCALES[kind]}), and zero, uint8 (below {1 << fmt.bits})")
+    both = np.empty(shape, dtype)
+    both["scale"] = expect(found["scale"], option, {kind: _SCALES[kind]}, shape, described)
+    both["zero"] = found["zero"]
+    if int(both["zero"].max()) >> fmt.bits:
+        raise UserError(f"{option} has the zero point {int(both['zero'].max())}; those of "
+                        f"{fmt.name} are below {1 << fmt.bits}")
+    return both

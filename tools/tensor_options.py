@@ -95,10 +95,18 @@ def goal_of(tile: "Tile", options: TensorOptions) -> Goal:
     from spec.tensors import RULE_NAMES, TensorFormat
 
     scaling = tile.description.scaling
-    rule = options.rule or scaling.rule
-    if rule not in RULE_NAMES:
-        raise UserError(f"--rule {rule} is unknown; allowed: {', '.join(RULE_NAMES)}")
-    name = options.format or tile.activation_format.name
+    if options.rule is not None and options.rule not in RULE_NAMES:
+        raise UserError(f"--rule {options.rule} is unknown; allowed: {', '.join(RULE_NAMES)}")
+    rule, name = options.rule or scaling.rule, options.format or tile.activation_format.name
+    unknown = [f"{key} = {value!r}" for key, value, known in (
+        ("compute.activations", tile.activation_format.name, tuple(Fp8Format)),
+        ("scaling.rule", rule, tuple(RULE_NAMES))) if value not in known]
+    if unknown:
+        raise UserError(
+            f"{options.operation} makes codes of {' or '.join(Fp8Format)} by the rules "
+            f"{', '.join(RULE_NAMES)}, but {tile.name} has {' and '.join(unknown)}; name another "
+            "tile, or give gemv the values, which it quantizes by this tile's rules "
+            "(golden.quantizer.quantize does, too)")
     return Goal(TensorFormat[name.upper()], RULE_NAMES[rule],
                  scaling.group if options.group is None else options.group)
 
@@ -130,6 +138,10 @@ def input_tensor(tile: "Tile", options: TensorOptions,
     shape = list(array.shape)
     array = expect(np.atleast_2d(array), "--input", {**FLOATS, "uint8": f"{codes} codes"},
                    (None, None), "[rows, K] or [K]")
+    if array.dtype == np.uint8 and codes not in tuple(Fp8Format):
+        raise UserError(f"--input holds codes (uint8); {options.operation} takes those of "
+                        f"{' or '.join(Fp8Format)}, but {tile.name} has compute.activations = "
+                        f"{codes!r}; name another tile")
     names = {"float32": "fp32", "uint16": "bf16", "uint8": codes}
     name = TensorFormat[names[array.dtype.name].upper()]
     if array.dtype != np.uint8:
