@@ -14,21 +14,17 @@ pytestmark = pytest.mark.cosim
 SEED = 1
 
 
-def _parameters(tile: Tile, unit: str) -> str:
-    record = tile if unit == "tile" else tile.units[unit]
-    return record.model_dump_json()
-
-
 def _cases() -> dict[tuple[str, str], Tile]:
     """One tile for each unit with each of its different sets of parameters, longest first."""
     cases: dict[tuple[str, str], Tile] = {}
-    tiles = [load_tile(path) for path in DESCRIPTIONS]
+    tiles = [(tile, tile.units | {"tile": tile}) for tile in map(load_tile, DESCRIPTIONS)]
     for unit in reversed(UNITS):
-        for tile in (tile for tile in tiles if unit in units_of(tile)):
-            cases.setdefault((unit, _parameters(tile, unit)), tile)
+        for tile, records in tiles:
+            if unit in records:
+                cases.setdefault((unit, records[unit].model_dump_json()), tile)
     # Packed weights by activations that are whole atoms.
     tile = load_tile(PROJECT / "tests" / "descriptions" / "mxfp6_fp8.toml")
-    return cases | {("tile", _parameters(tile, "tile")): tile}
+    return cases | {("tile", tile.model_dump_json()): tile}
 
 
 CASES = _cases()

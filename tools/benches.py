@@ -53,7 +53,8 @@ class UnitRun:
 
 def units_of(tile: Tile) -> tuple[str, ...]:
     """The units that the tile has, in the order of ``UNITS``."""
-    return tuple(unit for unit in UNITS if unit in tile.units or unit == "tile")
+    records = tile.units
+    return tuple(unit for unit in UNITS if unit in records or unit == "tile")
 
 
 def component(unit: str, params: UnitParams | Tile) -> wiring.Component:

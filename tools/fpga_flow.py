@@ -13,7 +13,7 @@ from spec.tile import Tile
 from spec.trial import Trial
 from tools.console import UserError, to_json
 from tools.fpga_fit import Netlist, check_logic, check_memory, read_netlist
-from tools.nextpnr import SEED, Routed, pack_bitstream, place_and_route
+from tools.nextpnr import MARGIN, SEED, Routed, pack_bitstream, place_and_route
 from tools.outputs import manifest, write_files
 from tools.rendering import render_template
 from tools.trial_design import trial_design
@@ -57,7 +57,8 @@ def build(tile: Tile, board: str, out: Path,
             progress(next_text)
 
     progress("generating Verilog")
-    values = {"tile": tile, "board": place, "pll": pll, "clock_hz": pll.hz}
+    values = {"tile": tile, "board": place, "pll": pll, "clock_hz": pll.hz,
+              "constraint_hz": MARGIN * pll.hz}
     verilog = render_template("ulx3s_trial.v.j2", **values) + trial_verilog(design)
     constraints = render_template("ecp5.lpf.j2", **values)
     out.mkdir(parents=True, exist_ok=True)
@@ -69,9 +70,10 @@ def build(tile: Tile, board: str, out: Path,
         run_yosys(_SYNTHESIS, folder, progress)
         netlist = read_netlist(folder / "design.json")
         check_logic(tile, place, netlist)
-        step("synthesise", "placing and routing (about two minutes)")
+        step("synthesise", "placing and routing (five minutes, or longer where the clock is hard "
+                           "to meet)")
         routed = place_and_route(place, folder, netlist.instances)
-        clocks = _clocks(tile, routed)
+        clocks = _clocks(tile, pll, routed)
         met = all(clock["held"] for clock in clocks)
         step("place_and_route", "writing the bitstream" if met else "")
         log = (folder / "nextpnr.log").read_bytes()
@@ -100,12 +102,12 @@ def trial_verilog(design: Trial) -> str:
     return unit_verilog(TrialComponent(design), "trial")
 
 
-def _clocks(tile: Tile, routed: Routed) -> list[dict[str, Any]]:
-    """Each clock with what it should reach: its constraint, or where the PLL makes no such
+def _clocks(tile: Tile, pll: PllDividers, routed: Routed) -> list[dict[str, Any]]:
+    """Each clock with what it should reach: the PLL's frequency, or where the PLL makes no such
     frequency, the tile's target."""
     clocks = []
-    for name, (achieved, constraint) in sorted(routed.clocks.items()):
-        wanted = tile.clock_mhz if tile.clock_mhz > PLL_OUTPUT_HZ[1] / 1e6 else constraint
+    for name, achieved in sorted(routed.clocks.items()):
+        wanted = tile.clock_mhz if tile.clock_mhz > PLL_OUTPUT_HZ[1] / 1e6 else pll.hz / 1e6
         path = routed.paths.get(name)
         clocks.append({
             "clock": name, "wanted_mhz": wanted, "fmax_mhz": achieved, "held": achieved >= wanted,
