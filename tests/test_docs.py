@@ -150,9 +150,7 @@ def test_targets_and_modules_that_are_named_exist(page: Path) -> None:
 def test_readme_shows_the_results_as_they_are_checked_in() -> None:
     readme = text_of(PROJECT / "README.md")
     assert updated(readme, render(RESULTS)) == readme
-    # A goal that is missed is shown as that, and known here.
-    missed = [line.split(" | ")[0] for line in render(RESULTS).splitlines() if "(missed)" in line]
-    assert missed == ["| trial tile of 32 lanes on an ECP5-85k: clock"]
+    assert "(missed)" not in readme
     assert {path.stem for path in RESULTS.glob("*.json")} == {*BENCHMARKS, "machine"}
 
 
