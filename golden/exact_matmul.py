@@ -5,8 +5,9 @@ because every product and every partial sum is an integer below ``2**53`` in uni
 significant bit of a product. E4M3 magnitudes are integers of 18 bits in units of ``2**-9``: two of
 them and 4096 products of a group, the longest there is, make ``18 + 18 + 12 = 48`` bits. E5M2
 magnitudes have 32 bits; they are cut into limbs of 16, so that no partial product of limbs passes
-``18 + 16 + 12 = 46`` bits, and the limbs' sums are put together in int64. Where both operands have
-8 bits at most, sums of up to 1024 products are integers of ``2**24`` at most, and float32 does.
+``18 + 16 + 12 = 46`` bits, and the limbs' sums are put together in int64, or where both operands
+have limbs, as a float64 and the rest that it lacks. Where both operands have 8 bits at most, sums
+of up to 1024 products are integers of ``2**24`` at most, and float32 does.
 """
 
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ LONGEST_GROUP = 4096
 
 _LIMB_BITS = 16
 _EXACT_BITS = 53
+# Bits of a float64 that a float32 has not.
+_LOST_BITS = 29
 # What float32 products are exact for: magnitudes of that many bits, and sums of that many products.
 _NARROW_BITS, _NARROW_GROUP = 8, 1024
 
@@ -100,19 +103,37 @@ def _rounded(weights: Operand, activations: Operand) -> Floats:
         total = (high.astype(np.int64) << _LIMB_BITS) + low.astype(np.int64)
         values = total.astype(np.float32) * np.float32(2.0 ** exponent)
         return values
-    middle = (w[0] @ x[1].T + w[1] @ x[0].T).astype(np.int64)
-    # The sum is w[1] x[1] * 2**32 + rest, and |rest| < 2**62: as upper * 2**32 + u32.
-    rest = (middle << _LIMB_BITS) + (w[0] @ x[0].T).astype(np.int64)
-    upper = (w[1] @ x[1].T).astype(np.int64) + (rest >> 2 * _LIMB_BITS)
-    tail = rest & ((1 << 2 * _LIMB_BITS) - 1)
-    # Short sums fit int64 whole. Of long ones, `upper` alone has more than FP32's 24 bits and one
-    # for ties; what lies below only has to say that it is there (OR-ed into the last bit).
-    short = np.abs(upper) < 1 << 30
-    whole = (np.where(short, upper, 0) << 2 * _LIMB_BITS) + tail
-    sticky = (upper << 1) | (tail != 0)
-    long_values = sticky.astype(np.float32) * np.float32(2.0 ** (2 * _LIMB_BITS - 1))
-    values = np.where(short, whole.astype(np.float32), long_values)
-    return np.multiply(values, np.float32(2.0 ** exponent))
+    # In place where it can be: fresh memory costs as much as the sums. Both products in one:
+    # w[0] x[1] + w[1] x[0].
+    middle = np.hstack(w) @ np.hstack(x[::-1]).T
+    middle *= 2.0 ** _LIMB_BITS
+    high = w[1] @ x[1].T
+    high *= 2.0 ** (2 * _LIMB_BITS)
+    total = high + middle
+    # What that addition lost (Knuth's two-sum), and the low limbs: fewer than 53 bits, so that
+    # `total + rest` is the sum, and `nearest` the sum rounded to float64.
+    taken = total - high
+    middle -= taken
+    high -= np.subtract(total, taken, out=taken)
+    high += middle
+    rest = np.add(high, np.matmul(w[0], x[0].T, out=taken), out=high)
+    nearest = np.add(total, rest, out=middle)
+    values = nearest.astype(np.float32)
+    # A tie of float32 that float64's rounding made is none.
+    ties = nearest.view(np.int64) & ((1 << _LOST_BITS) - 1) == 1 << (_LOST_BITS - 1)
+    if bool(ties.any()):
+        values[ties] = _off_ties(nearest[ties], total[ties], rest[ties]).astype(np.float32)
+    values *= np.float32(2.0 ** exponent)
+    return values
+
+
+def _off_ties(nearest: Doubles, total: Doubles, rest: Doubles) -> Doubles:
+    """``nearest`` to ``total + rest``, moved towards it by a last bit where they differ."""
+    taken = nearest - total
+    error = (total - (nearest - taken)) + (rest - taken)
+    moved: Doubles = np.where(error == 0, nearest,
+                              np.nextafter(nearest, np.copysign(np.inf, error)))
+    return moved
 
 
 def _signs(side: Operand) -> tuple[Doubles, Doubles]:
