@@ -26,8 +26,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from golden.decoder import code_dtype
 from golden.scales import scale_dtype, tensor_scales, weight_scale_dtype
-from spec.formats import WeightFormat
-from spec.formats import packed as packed_format
+from spec.formats import WeightFormat, packed
 from spec.tile import Tile
 
 __all__ = ["pack_activations", "pack_weights", "unpack_results"]
@@ -53,13 +52,13 @@ def _little(array: NDArray[Any]) -> NDArray[np.uint8]:
 
 def _packed(codes: NDArray[Any], fmt: WeightFormat) -> NDArray[np.uint8]:
     """Codes as bytes, along the last axis."""
-    if packed_format(fmt):
+    if packed(fmt):
         bits = np.unpackbits(codes[..., None], axis=-1, count=fmt.bits, bitorder="little")
         return np.packbits(bits.reshape(*codes.shape[:-1], -1), axis=-1, bitorder="little")
     if fmt.bits != 4:
         return _little(codes)
-    packed: NDArray[np.uint8] = codes[..., ::2] | codes[..., 1::2] << np.uint8(4)
-    return packed
+    pairs: NDArray[np.uint8] = codes[..., ::2] | codes[..., 1::2] << np.uint8(4)
+    return pairs
 
 
 def _parted(scales: NDArray[Any], tile: Tile) -> tuple[NDArray[Any], list[bytes]]:

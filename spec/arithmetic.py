@@ -11,7 +11,7 @@ from pydantic import Field
 from spec.formats import (
     E4M3, FORMATS, FP32, SCALE_FORMATS, FloatFormat, NumberFormat, ScaleFormat,
 )
-from spec.units import UnitParams
+from spec.units import UnitParams, slot_bits
 
 __all__ = [
     "AlignedDotArrayParams", "AnyDotArrayParams", "BlockDotArrayParams", "ColumnParams",
@@ -209,7 +209,7 @@ class InterleavedParams(ProductsParams):
     @property
     def slot_bits(self) -> int:
         """Width of a row's number."""
-        return (self.rows - 1).bit_length()
+        return slot_bits(self.rows)
 
 
 class AlignedDotArrayParams(InterleavedParams):
@@ -403,7 +403,7 @@ class RowAccumulatorParams(UnitParams):
     @property
     def slot_bits(self) -> int:
         """Width of a row's number within its strip."""
-        return max(1, (self.rows - 1).bit_length())
+        return slot_bits(self.rows)
 
 
 class Fp32DotArrayParams(InterleavedParams):

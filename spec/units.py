@@ -22,8 +22,13 @@ from spec.formats import (
 __all__ = [
     "ActivationBufferParams", "Axi4Params", "CommandCheckerParams", "FifoParams", "GearboxParams",
     "RegisterFileParams", "ResultPackerParams", "ScaleBufferParams", "SequencerParams",
-    "SkidBufferParams", "UnitParams",
+    "SkidBufferParams", "UnitParams", "slot_bits",
 ]
+
+
+def slot_bits(rows: int) -> int:
+    """Width of the number of one of ``rows`` rows, of one too: Verilog has no vector of no bits."""
+    return max(1, (rows - 1).bit_length())
 
 
 class UnitParams(BaseModel):
@@ -348,7 +353,7 @@ class SequencerParams(UnitParams):
         """Width of a row's number within its strip; by transposed weights, within its block."""
         checker = self.checker
         rows = checker.rows_per_block if checker.transposed else checker.rows_per_strip
-        return max(1, (rows - 1).bit_length())
+        return slot_bits(rows)
 
     @property
     def strips_per_block(self) -> int:
