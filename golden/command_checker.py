@@ -32,7 +32,8 @@ def _ceil_divide(value: int, divisor: int) -> int:
 
 
 def command_sizes(command: Command, params: CommandCheckerParams) -> CommandSizes:
-    """Return the sizes of a LOAD or a GEMV whose K and rows are legal."""
+    """Return the sizes of a LOAD or a GEMV whose format, K and rows are legal."""
+    params = params.of_format(command.format_index)
     k_atoms = _ceil_divide(command.k, params.lanes)
     groups = _ceil_divide(command.k, params.group)
     if command.opcode == Opcode.LOAD:
@@ -64,7 +65,7 @@ def command_checker(command: Command, window: tuple[int, int], loaded: Sequence[
 
     ``window`` is ``[base, limit)`` in bytes; bits below an atom and above bit ``address_bits`` are
     ignored. A region must lie within the window and within ``memory_atoms``. ``loaded`` has the
-    length of each column's vector.
+    length of each column's vector, and above it, of two formats, which one it has.
     """
     opcode = command.opcode
     load, gemv = opcode == Opcode.LOAD, opcode == Opcode.GEMV
@@ -74,7 +75,8 @@ def command_checker(command: Command, window: tuple[int, int], loaded: Sequence[
         return ErrorCode.RESERVED
     if opcode == Opcode.FENCE:
         return ErrorCode.NONE
-    if command.source_format or (command.transposed and not params.transposed):
+    if (command.source_format or command.format_index > params.narrow_bits
+            or command.transposed and not params.transposed):
         return ErrorCode.FORMAT
     if command.columns not in (range(params.columns) if load else range(1, params.columns + 1)):
         return ErrorCode.COLUMNS
@@ -98,6 +100,7 @@ def command_checker(command: Command, window: tuple[int, int], loaded: Sequence[
         if address < base or address + size > min(limit, params.memory_atoms * atom_bytes):
             return ErrorCode.WINDOW
     length = command.rows if command.transposed else command.k
+    length |= command.format_index << params.k_bits
     if gemv and any(k != length for k in loaded[:command.columns]):
         return ErrorCode.NOT_LOADED
     (source, source_bytes), (other, other_bytes) = regions

@@ -73,7 +73,7 @@ def _formats_fit(command: Command, params: TensorCheckerParams) -> bool:
     rules = [RULE_NAMES[name] for name in params.rules]
     quantized = target in params.formats and command.rule in rules
     if opcode == Opcode.LOAD:
-        return source == "bf16" and params.load
+        return source == "bf16" and params.load and not command.format_index
     if opcode == Opcode.MAP:
         return command.k == 0 or quantized
     if opcode == Opcode.QUANTIZE:

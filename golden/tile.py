@@ -61,7 +61,8 @@ class GoldenTile:
         self._mapped: Command | None = None
         self._codes: list[NDArray[Any]] = [np.zeros(0, np.uint8)] * tile.columns
         self._scales: list[NDArray[Any]] = [np.zeros(0, np.uint8)] * tile.columns
-        self._k = [0] * tile.columns
+        # K of each column's vector, and above it its format.
+        self._loaded = [0] * tile.columns
 
     def execute(self, words: tuple[int, ...]) -> ErrorCode:
         """Execute one descriptor and return how it ended."""
@@ -71,7 +72,7 @@ class GoldenTile:
                 command.opcode != Opcode.LOAD or command.source_format):
             return (tensor_checker(command, window, params)
                     or self._execute_tensor(command, params))
-        error = command_checker(command, window, self._k, self.tile.command_checker)
+        error = command_checker(command, window, self._loaded, self.tile.command_checker)
         if error != ErrorCode.NONE or command.opcode == Opcode.FENCE:
             return error
         return self._load(command) if command.opcode == Opcode.LOAD else self._gemv(command)
@@ -92,7 +93,7 @@ class GoldenTile:
 
     def _regions(self, command: Command) -> tuple[tuple[int, int], tuple[int, int]]:
         """Address and bytes of the source and the other region: scales (LOAD) or results."""
-        tile = self.tile
+        tile = self.tile.formats[command.format_index]
         if command.opcode == Opcode.LOAD:
             other = command.source_scales
             atoms = tile.activation_atoms(command.k), tile.activation_scale_atoms(command.k)
@@ -134,27 +135,29 @@ class GoldenTile:
     def _load(self, command: Command) -> ErrorCode:
         source, other = self._regions(command)
         column = command.columns
-        self._k[column] = 0
+        tile = self.tile.formats[command.format_index]
+        self._loaded[column] = 0
         error = self._read_error(source) or self._read_error(other)
         if error != ErrorCode.NONE:
             return error
         codes, scales = self._read(source), self._read(other)
         # Whole atoms: the lanes past k take part in GEMV as they stand.
-        width = self.tile.k_atoms(command.k) * self.tile.lanes
-        self._codes[column] = _elements(codes, self.tile.activation_format)[:width]
-        self._scales[column] = self._as_scales(scales, self.tile.stored_groups(command.k))
-        self._k[column] = command.k
+        width = tile.k_atoms(command.k) * tile.lanes
+        self._codes[column] = _elements(codes, tile.activation_format)[:width]
+        self._scales[column] = self._as_scales(scales, tile.stored_groups(command.k))
+        self._loaded[column] = (
+            command.k | command.format_index << self.tile.command_checker.k_bits)
         return ErrorCode.NONE
 
     def _gemv(self, command: Command) -> ErrorCode:
-        tile = self.tile
+        tile = self.tile.formats[command.format_index]
         source, other = self._regions(command)
         error = self._read_error(source)
         if error != ErrorCode.NONE:
             return error
         if not self._there(other):
             return ErrorCode.WRITE
-        weights, scales = self._unpacked(self._read(source), command.rows, command.k)
+        weights, scales = self._unpacked(self._read(source), command.rows, command.k, tile)
         count = command.rows
         if command.transposed:
             count = command.k
@@ -170,10 +173,10 @@ class GoldenTile:
             rows, command.columns, tile.result_packer)
         return ErrorCode.NONE
 
-    def _unpacked(self, stream: NDArray[np.uint8], rows: int,
-                  k: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Codes [rows, lanes of whole atoms] and scales [scale rows, stored groups] of a stream."""
-        tile = self.tile
+    def _unpacked(self, stream: NDArray[np.uint8], rows: int, k: int,
+                  tile: Tile) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Codes [rows, lanes of whole atoms] and scales [scale rows, stored groups] of a stream of
+        ``tile``'s format."""
         strip_rows, width = tile.rows_per_strip, tile.k_atoms(k) * tile.lanes
         groups, together = tile.stored_groups(k), tile.groups_per_beat
         full = k // tile.span * tile.span
@@ -215,7 +218,7 @@ class GoldenTile:
             self._mapped = command if command.k else None
             return ErrorCode.NONE
         if command.opcode == Opcode.LOAD:
-            self._k[command.columns] = 0
+            self._loaded[command.columns] = 0
         sizes, atom_bytes = tensor_sizes(command, params), self.tile.atom_bytes
         source = command.source, sizes.source_atoms * atom_bytes
         scales = command.source_scales, sizes.source_scale_atoms * atom_bytes
@@ -229,7 +232,7 @@ class GoldenTile:
             self._codes[command.columns] = results.target.reshape(-1)
             self._scales[command.columns] = self._as_scales(
                 results.target_scales.reshape(-1), self.tile.groups(command.k))
-            self._k[command.columns] = command.k
+            self._loaded[command.columns] = command.k
         elif command.to_host:
             self.host_results.append(results.host)
         else:

@@ -1,6 +1,6 @@
 """Column: everything that one activation vector has of its own between buffers and results."""
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Mux
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -15,7 +15,8 @@ from hdl.group_scaler import GroupScaler
 from hdl.pipeline import delayed, flow
 from hdl.row_accumulator import RowAccumulator, row_layout
 from hdl.scale_combiner import ScaleCombiner
-from spec.arithmetic import AlignedDotArrayParams, ColumnParams
+from hdl.subword_dot_array import SubwordDotArray, odd_layouts
+from spec.arithmetic import AlignedDotArrayParams, ColumnParams, SubwordDotArrayParams
 from spec.formats import FP32
 
 __all__ = ["Column"]
@@ -29,7 +30,8 @@ class Column(wiring.Component):
     :Shapes: beats of ``lanes`` decoded pairs; one FP32 result per row.
     :Formats: as its units say: :class:`~hdl.dot_array.DotArray` and
         :class:`~hdl.fp32_rounder.Fp32Rounder`, or
-        :class:`~hdl.block_dot_array.BlockDotArray` in the place of the first, or
+        :class:`~hdl.block_dot_array.BlockDotArray` or
+        :class:`~hdl.subword_dot_array.SubwordDotArray` in the place of the first, or
         :class:`~hdl.aligned_dot_array.AlignedDotArray` or
         :class:`~hdl.fp32_dot_array.Fp32DotArray`; :class:`~hdl.scale_combiner.ScaleCombiner`,
         :class:`~hdl.group_scaler.GroupScaler`, :class:`~hdl.row_accumulator.RowAccumulator`. The
@@ -43,7 +45,8 @@ class Column(wiring.Component):
     -------
     i : stream of ``weights``, ``activations``, ``weight_scale`` and ``activation_scale`` (one for
         each group of the beat), ``weight_block_scales`` and ``activation_block_scales`` where
-        blocks have scales, ``first`` and ``last`` beat of a group, and ``row``; always ready
+        blocks have scales, ``narrow``, ``odd_weights`` and ``odd_activations`` where there are two
+        pairs of formats, ``first`` and ``last`` beat of a group, and ``row``; always ready
     o : stream of FP32 codes, always ready
     """
 
@@ -62,6 +65,8 @@ class Column(wiring.Component):
                 **({"weight_block_scales": params.block_scale_bits,
                     "activation_block_scales": params.block_scale_bits}
                    if params.block_scale_bits else {}),
+                **({"narrow": 1, **odd_layouts(params.dot_array)}
+                   if isinstance(params.dot_array, SubwordDotArrayParams) else {}),
                 "first": 1,
                 "last": 1,
                 "row": row_layout(params.row_accumulator.slot_bits),
@@ -73,7 +78,7 @@ class Column(wiring.Component):
         m = Module()
         params = self.params
         m.submodules.row_accumulator = accumulator = RowAccumulator(params.row_accumulator)
-        terms = [self._group(m, place) for place in range(params.groups_per_beat)]
+        terms = [self._scaled(m, place, total) for place, total in enumerate(self._sums(m))]
         while len(terms) > 1:
             terms = [self._joined(m, *terms[place:place + 2], f"{len(terms) // 2}_{place // 2}")
                      for place in range(0, len(terms), 2)]
@@ -87,49 +92,94 @@ class Column(wiring.Component):
         ]
         return m
 
-    def _group(self, m, place):
-        """The units of one group of the beat; the stream of its scaled sums."""
-        params, beat = self.params, self.i.payload
-        suffix = f"_{place}" if params.groups_per_beat > 1 else ""
-        m.submodules[f"scale_combiner{suffix}"] = combiner = ScaleCombiner(params.scale_combiner)
-        m.submodules[f"group_scaler{suffix}"] = scaler = GroupScaler(params.group_scaler)
+    def _suffix(self, place):
+        """What tells the units of a group of the beat from those of the others."""
+        return f"_{place}" if self.params.groups_per_beat > 1 else ""
+
+    def _sums(self, m):
+        """The streams of the FP32 sums of the groups of the beat."""
+        params, groups = self.params, range(self.params.groups_per_beat)
         if params.interleaved:
             name, unit = (("aligned_dot_array", AlignedDotArray)
                           if isinstance(params.dot_array, AlignedDotArrayParams) else
                           ("fp32_dot_array", Fp32DotArray))
             m.submodules[name] = dot = unit(params.dot_array)
-            m.d.comb += dot.i.payload.slot.eq(beat.row.slot)
-            total = dot.o
-        else:
+            m.d.comb += dot.i.payload.slot.eq(self.i.payload.row.slot)
+            self._feed(m, dot)
+            return [dot.o]
+        rounders = [Fp32Rounder(params.fp32_rounders[place]) for place in groups]
+        for place in groups:
+            m.submodules[f"fp32_rounder{self._suffix(place)}"] = rounders[place]
+        if isinstance(params.dot_array, SubwordDotArrayParams):
+            self._subword_sums(m, rounders)
+            return [rounder.o for rounder in rounders]
+        for place in groups:
             if params.block_scale_bits:
                 m.submodules.block_dot_array = dot = BlockDotArray(params.dot_array)
                 m.d.comb += [
-                    dot.i.payload.weight_scales.eq(beat.weight_block_scales),
-                    dot.i.payload.activation_scales.eq(beat.activation_block_scales),
+                    dot.i.payload.weight_scales.eq(self.i.payload.weight_block_scales),
+                    dot.i.payload.activation_scales.eq(self.i.payload.activation_block_scales),
                 ]
             else:
-                m.submodules[f"dot_array{suffix}"] = dot = DotArray(params.dot_array)
-            m.submodules[f"fp32_rounder{suffix}"] = rounder = Fp32Rounder(params.fp32_rounder)
-            wiring.connect(m, dot.o, rounder.i)
-            total = rounder.o
-        bits, lanes = params.scale_combiner.format.bits, params.dot_array.lanes
-        wait = params.sum_cycles - params.scale_combiner.LATENCY
+                m.submodules[f"dot_array{self._suffix(place)}"] = dot = DotArray(params.dot_array)
+            self._feed(m, dot, place)
+            wiring.connect(m, dot.o, rounders[place].i)
+        return [rounder.o for rounder in rounders]
+
+    def _feed(self, m, dot, place=0):
+        """Give a dot array the operands of its group of the beat."""
+        beat, lanes = self.i.payload, self.params.dot_array.lanes
         m.d.comb += [
             dot.i.valid.eq(self.i.valid),
             dot.i.payload.first.eq(beat.first),
             dot.i.payload.last.eq(beat.last),
-            combiner.i.valid.eq(self.i.valid & beat.last),
-            combiner.i.payload.weight.eq(beat.weight_scale.word_select(place, bits)),
-            combiner.i.payload.activation.eq(beat.activation_scale.word_select(place, bits)),
-            scaler.i.valid.eq(total.valid),
-            scaler.i.payload.sum.eq(total.payload),
-            scaler.i.payload.scale.eq(delayed(m, combiner.o.payload, wait, f"scale{suffix}")),
         ]
         for lane in range(lanes):
             m.d.comb += [
                 dot.i.payload.weights[lane].eq(beat.weights[place * lanes + lane]),
                 dot.i.payload.activations[lane].eq(beat.activations[place * lanes + lane]),
             ]
+
+    def _subword_sums(self, m, rounders):
+        """Sums of one of two pairs of formats, to one rounder, or to one for each narrow group."""
+        beat = self.i.payload
+        m.submodules.subword_dot_array = dot = SubwordDotArray(self.params.dot_array)
+        self._feed(m, dot)
+        m.d.comb += [
+            dot.i.payload.narrow.eq(beat.narrow),
+            dot.i.payload.odd_weights.eq(beat.odd_weights),
+            dot.i.payload.odd_activations.eq(beat.odd_activations),
+        ]
+        sums = dot.o.payload
+        m.d.comb += rounders[0].i.valid.eq(dot.o.valid)
+        m.d.comb += [rounders[0].i.payload[name].eq(sums[name])
+                     for name, _ in rounders[0].i.payload.shape()]
+        for rounder in rounders[1:]:
+            # No format of 4 bits has special values.
+            m.d.comb += [rounder.i.valid.eq(dot.o.valid),
+                         rounder.i.payload.value.eq(sums.second)]
+
+    def _scaled(self, m, place, total):
+        """The stream of the scaled sums of one group of the beat, out of that of its sums."""
+        params, beat = self.params, self.i.payload
+        suffix = self._suffix(place)
+        m.submodules[f"scale_combiner{suffix}"] = combiner = ScaleCombiner(params.scale_combiner)
+        m.submodules[f"group_scaler{suffix}"] = scaler = GroupScaler(params.group_scaler)
+        bits = params.scale_combiner.format.bits
+        wait = params.sum_cycles - params.scale_combiner.LATENCY
+        scales = [side.word_select(place, bits)
+                  for side in (beat.weight_scale, beat.activation_scale)]
+        if place and params.several:
+            # A wide beat has one group: of the others, the sum is 0, and so must its scaled sum be.
+            scales = [Mux(beat.narrow, scale, 0) for scale in scales]
+        m.d.comb += [
+            combiner.i.valid.eq(self.i.valid & beat.last),
+            combiner.i.payload.weight.eq(scales[0]),
+            combiner.i.payload.activation.eq(scales[1]),
+            scaler.i.valid.eq(total.valid),
+            scaler.i.payload.sum.eq(total.payload),
+            scaler.i.payload.scale.eq(delayed(m, combiner.o.payload, wait, f"scale{suffix}")),
+        ]
         return scaler.o
 
     def _joined(self, m, first, second, name):

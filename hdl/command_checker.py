@@ -21,7 +21,8 @@ def command_layout() -> data.StructLayout:
 def checked_layout(params: CommandCheckerParams) -> data.StructLayout:
     """A command with everything that its execution needs; sizes mean something if no error.
 
-    ``other`` are the scales (LOAD) or the results (GEMV).
+    ``other`` are the scales (LOAD) or the results (GEMV); ``narrow`` says of two formats that the
+    second is meant.
     """
     return data.StructLayout({
         "opcode": 8,
@@ -34,6 +35,7 @@ def checked_layout(params: CommandCheckerParams) -> data.StructLayout:
         "scale_atoms": params.scale_atoms_bits,
         **({"zero_atoms": params.zero_atoms_bits} if params.zeros_per_atom else {}),
         "transposed": 1,
+        **({"narrow": 1} if params.narrow is not None else {}),
         "source": params.memory.index_bits,
         "source_atoms": params.memory.count_bits,
         "other": params.memory.index_bits,
@@ -69,7 +71,7 @@ class CommandChecker(wiring.Component):
     i : stream of descriptors
     o : stream of checked commands
     window_base, window_limit : the window that the host opened, in bytes
-    loaded : elements of the vector that each column holds, 0 for none
+    loaded : elements of the vector that each column holds, 0 for none; above them its format
     hold : a command is under way that may change ``loaded``
     busy : a command is being checked
     """
@@ -83,7 +85,7 @@ class CommandChecker(wiring.Component):
             "o": Out(stream.Signature(checked_layout(params))),
             "window_base": In(params.memory.address_bits + 1),
             "window_limit": In(params.memory.address_bits + 1),
-            "loaded": In(data.ArrayLayout(params.k_bits, params.columns)),
+            "loaded": In(data.ArrayLayout(params.loaded_bits, params.columns)),
             "hold": In(1),
             "busy": Out(1),
         })
@@ -103,6 +105,12 @@ class CommandChecker(wiring.Component):
         transposed = command.transposed if params.transposed else Const(0, 1)
         rows_max = Mux(transposed, params.k_max, params.rows_max)
         length = Mux(transposed, command.rows, command.k)
+        narrow, second = command.format_index[0], params.narrow
+
+        def by_format(of):
+            """What ``of`` makes of the record of the format that the command names."""
+            return of(params) if second is None else Mux(narrow, of(second), of(params))
+
         # It stands in a register before anything is compared with it.
         other_address = registered(
             m, Mux(is_load, command.source_scales, command.target), "other_address")
@@ -110,7 +118,7 @@ class CommandChecker(wiring.Component):
         # Sizes that follow from K and rows by shifts. They are right where K and rows are legal.
         k = command.k[:params.k_bits]
         rows = command.rows[:params.rows_bits]
-        groups = _ceil_divide(k, params.group)
+        groups = by_format(lambda one: _ceil_divide(k, one.group))
         k_atoms = Signal(params.k_atoms_bits)
         scales = Signal(range(params.groups_max * params.scale_rows + 1))
         scale_atoms = Signal(params.scale_atoms_bits)
@@ -121,10 +129,10 @@ class CommandChecker(wiring.Component):
         blocks = Signal(params.rows_bits)
         result_atoms = Signal(params.rows_bits)
         m.d.comb += [
-            k_atoms.eq(_ceil_divide(k, params.lanes)
+            k_atoms.eq(by_format(lambda one: _ceil_divide(k, one.lanes))
                        * Mux(is_load, params.activation_atoms, 1)),
             scales.eq(Mux(is_load, groups, groups * params.scale_rows)),
-            scale_atoms.eq(_ceil_divide(scales, params.scales_per_atom)
+            scale_atoms.eq(by_format(lambda one: _ceil_divide(scales, one.scales_per_atom))
                            + params.tensor_scale_atoms),
             *([zero_atoms.eq(_ceil_divide(scales, params.zeros_per_atom))]
               if params.zeros_per_atom else []),
@@ -154,9 +162,12 @@ class CommandChecker(wiring.Component):
                     | (end > params.memory_atoms))
 
         loaded = Signal(params.columns)
+        wanted = length
+        if second is not None:
+            wanted = Cat(length[:params.k_bits], narrow, length[params.k_bits:])
         for column in range(params.columns):
             m.d.comb += loaded[column].eq(
-                (command.columns <= column) | (self.loaded[column] == length))
+                (command.columns <= column) | (self.loaded[column] == wanted))
 
         def unused(opcode):
             return Cat(command[field.name] for field in FIELDS if opcode not in field.used_by)
@@ -168,6 +179,7 @@ class CommandChecker(wiring.Component):
                                  | is_gemv & unused(Opcode.GEMV).any()
                                  | is_fence & unused(Opcode.FENCE).any()),
             ErrorCode.FORMAT: (command.source_format.any()
+                               | (command.format_index > params.narrow_bits)
                                | (command.transposed & (not params.transposed))) & ~is_fence,
             ErrorCode.COLUMNS: Mux(
                 is_load, command.columns >= params.columns,
@@ -234,6 +246,7 @@ class CommandChecker(wiring.Component):
                     checked.scale_atoms.eq(scale_atoms),
                     *([checked.zero_atoms.eq(zero_atoms)] if params.zeros_per_atom else []),
                     checked.transposed.eq(transposed),
+                    *([checked.narrow.eq(narrow)] if second is not None else []),
                     checked.source.eq(source),
                     checked.source_atoms.eq(source_atoms),
                     checked.other.eq(other),

@@ -9,7 +9,7 @@ from hdl.pipeline import cut, delayed, flow
 from hdl.sum_tree import summed
 from spec.arithmetic import DotArrayParams
 
-__all__ = ["DotArray", "group_sum_layout"]
+__all__ = ["DotArray", "flagged", "group_sum_layout", "signed_products"]
 
 
 def group_sum_layout(sum_bits: int) -> data.StructLayout:
@@ -20,6 +20,54 @@ def group_sum_layout(sum_bits: int) -> data.StructLayout:
         "positive_infinity": 1,
         "negative_infinity": 1,
     })
+
+
+def signed_products(m: Module, weights, activations, params: DotArrayParams, name: str) -> list:
+    """The products of significands with their signs, lane by lane, and their shifts, behind the
+    registers of ``params.multiply``."""
+    made = []
+    for lane, sides in enumerate(zip(weights, activations, strict=True)):
+        weight, activation = map(Factor, sides)
+        # Multiply significands, add shifts. The sign goes in before the shift: the negation is
+        # then as narrow as the product of the significands.
+        magnitude, negative, shift = cut(m, params.multiply > 1, **{
+            f"{name}magnitude_{lane}": weight.significand * activation.significand,
+            f"{name}sign_{lane}": weight.sign ^ activation.sign,
+            f"{name}shifts_{lane}": weight.shift + activation.shift})
+        made.append(cut(m, params.multiply > 0, **{
+            f"{name}product_{lane}": (Mux(negative, -magnitude, magnitude)
+                                      if params.has_sign_bits else magnitude),
+            f"{name}shift_{lane}": shift}))
+    return made
+
+
+def flagged(m: Module, beat, params: DotArrayParams, total, result, valid, first) -> None:
+    """Keep the special values of a group in ``total``, and show in ``result`` what they make;
+    ``valid`` and ``first`` are the beat's when it is added to the sum."""
+    nans = Signal(params.lanes)
+    positives = Signal(params.lanes)
+    negatives = Signal(params.lanes)
+    for lane in range(params.lanes):
+        weight, activation = (Factor(side[lane]) for side in (beat.weights, beat.activations))
+        infinite = weight.infinite | activation.infinite
+        zero = ((~weight.infinite & ~weight.significand.any())
+                | (~activation.infinite & ~activation.significand.any()))
+        m.d.comb += [
+            nans[lane].eq(weight.nan | activation.nan | infinite & zero),
+            positives[lane].eq(infinite & (weight.negative == activation.negative)),
+            negatives[lane].eq(infinite & (weight.negative != activation.negative)),
+        ]
+    cycles = params.LATENCY - 1
+    nan = delayed(m, nans.any(), cycles, "nan")
+    positive = delayed(m, positives.any(), cycles, "positive")
+    negative = delayed(m, negatives.any(), cycles, "negative")
+    with m.If(valid):
+        m.d.sync += [
+            total.nan.eq(nan | total.nan & ~first),
+            total.positive_infinity.eq(positive | total.positive_infinity & ~first),
+            total.negative_infinity.eq(negative | total.negative_infinity & ~first),
+        ]
+    m.d.comb += result.nan.eq(total.nan | total.positive_infinity & total.negative_infinity)
 
 
 class DotArray(wiring.Component):
@@ -56,25 +104,8 @@ class DotArray(wiring.Component):
         params = self.params
         beat = self.i.payload
         terms = []
-        nans = Signal(params.lanes)
-        positives = Signal(params.lanes)
-        negatives = Signal(params.lanes)
-
-        for lane in range(params.lanes):
-            weight, activation = (Factor(side[lane]) for side in (beat.weights, beat.activations))
-
-            # Multiply significands, add shifts. The sign goes in before the shift: the negation
-            # is then as narrow as the product of the significands.
-            sign = weight.sign ^ activation.sign
-            magnitude, negative, shift = cut(m, params.multiply > 1, **{
-                f"magnitude_{lane}": weight.significand * activation.significand,
-                f"sign_{lane}": sign,
-                f"shifts_{lane}": weight.shift + activation.shift})
-            product, shift = cut(m, params.multiply > 0, **{
-                f"product_{lane}": (Mux(negative, -magnitude, magnitude)
-                                    if params.has_sign_bits else magnitude),
-                f"shift_{lane}": shift})
-
+        products = signed_products(m, beat.weights, beat.activations, params, "")
+        for lane, (product, shift) in enumerate(products):
             # To fixed point. No legal product needs more than product_bits.
             term = Signal(signed(params.product_bits), name=f"term_{lane}")
             m.d.comb += term.eq(product << shift)
@@ -82,38 +113,18 @@ class DotArray(wiring.Component):
             # negative: the tree extends no signs. All lanes' surplus is a constant.
             terms += cut(m, params.shift, **{f"fixed_{lane}": Cat(term[:-1], ~term[-1])})
 
-            infinite = weight.infinite | activation.infinite
-            zero = ((~weight.infinite & ~weight.significand.any())
-                    | (~activation.infinite & ~activation.significand.any()))
-            m.d.comb += [
-                nans[lane].eq(weight.nan | activation.nan | infinite & zero),
-                positives[lane].eq(infinite & (weight.negative == activation.negative)),
-                negatives[lane].eq(infinite & (weight.negative != activation.negative)),
-            ]
-
         surplus = params.lanes << params.product_bits - 1
         beat_sum = summed(m, terms, params.tree_registers) - surplus
         cycles = params.LATENCY - 1
         valid = delayed(m, self.i.valid, cycles, "valid")
         first = delayed(m, beat.first, cycles, "first")
         last = delayed(m, beat.last, cycles, "last")
-        nan = delayed(m, nans.any(), cycles, "nan")
-        positive = delayed(m, positives.any(), cycles, "positive")
-        negative = delayed(m, negatives.any(), cycles, "negative")
 
         # Accumulate over the beats of the group.
         total = Signal(group_sum_layout(params.sum_bits))
         with m.If(valid):
-            m.d.sync += [
-                total.value.eq(beat_sum + Mux(first, 0, total.value)),
-                total.nan.eq(nan | total.nan & ~first),
-                total.positive_infinity.eq(positive | total.positive_infinity & ~first),
-                total.negative_infinity.eq(negative | total.negative_infinity & ~first),
-            ]
+            m.d.sync += total.value.eq(beat_sum + Mux(first, 0, total.value))
         m.d.sync += self.o.valid.eq(valid & last)
-        m.d.comb += [
-            self.o.payload.eq(total),
-            self.o.payload.nan.eq(
-                total.nan | total.positive_infinity & total.negative_infinity),
-        ]
+        m.d.comb += self.o.payload.eq(total)
+        flagged(m, beat, params, total, self.o.payload, valid, first)
         return m

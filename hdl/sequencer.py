@@ -17,12 +17,17 @@ __all__ = ["Sequencer", "beat_layout", "ended_layout", "fault_code"]
 
 
 def beat_layout(params: SequencerParams) -> data.StructLayout:
-    """One beat of weights with all that the columns must know of it."""
+    """One beat of weights with all that the columns must know of it.
+
+    Scales are numbered as they are read, or of two formats, as those of the first one are: what is
+    read is then the number's upper bits, where the second format has several groups in a beat.
+    """
     return data.StructLayout({
         "weights": params.checker.weight_bits,
+        **({"narrow": 1} if params.checker.narrow is not None else {}),
         "address": params.activation_buffer.address_bits,
-        "weight_scale": params.weight_scale_buffer.index_bits,
-        "activation_scale": params.activation_scale_buffer.index_bits,
+        "weight_scale": params.weight_scale_buffer.index_bits + params.scale_part_bits,
+        "activation_scale": params.activation_scale_buffer.index_bits + params.scale_part_bits,
         "first": 1,
         "last": 1,
         "row": row_layout(params.slot_bits),
@@ -70,7 +75,7 @@ class Sequencer(wiring.Component):
     beats : stream of weights for the columns, always ready
     activations, activation_scales, weight_scales, weight_zeros : streams of buffer writes, always
         ready; the last where weights have zero points
-    loaded : K of the vector that each column holds, 0 for none
+    loaded : K of the vector that each column holds, 0 for none; above it its format
     ended : stream of command ends, always ready
     busy, atom_read, stall_memory, stall_result : for the counters
     """
@@ -117,7 +122,7 @@ class Sequencer(wiring.Component):
                     "address": params.weight_zero_buffer.address_bits,
                 }))),
             }),
-            "loaded": Out(data.ArrayLayout(checker.k_bits, checker.columns)),
+            "loaded": Out(data.ArrayLayout(checker.loaded_bits, checker.columns)),
             "ended": Out(flow(ended_layout())),
             "busy": Out(1),
             "atom_read": Out(1),
@@ -171,6 +176,12 @@ class Sequencer(wiring.Component):
         span = Signal(range(max(2, params.spans_max + 1)))
         # Beats of a group, and spans of a sum of the dot array, are powers of two.
         group = address[params.group_beats.bit_length() - 1:]
+        last_beat = Const(params.span_beats - 1)
+        narrow = Const(0)
+        if checker.narrow is not None:
+            narrow = command.narrow
+            group = Mux(narrow, address[params.narrow_group_beats.bit_length() - 1:], group)
+            last_beat = Mux(narrow, params.narrow_group_beats - 1, last_beat)
         sum_bits = (params.sum_beats // params.span_beats).bit_length() - 1
         transposed = command.transposed if checker.transposed else Const(0)
         # By transposed weights, a strip is a block, and the strips are counted to find its scale.
@@ -188,7 +199,7 @@ class Sequencer(wiring.Component):
             strips_end = Mux(transposed, strip == checker.scales_per_atom - 1, strips_end)
 
         row_end = address == last_address
-        span_end = row_end | (beat == params.span_beats - 1)
+        span_end = row_end | (beat == last_beat)
         strip_end = row_end & (slot == last_slot)
         block_end = strip_end & strips_end
         command_end = strip_end & (rows_left <= strip_rows)
@@ -230,13 +241,22 @@ class Sequencer(wiring.Component):
         weight_scale = Cat(slot[params.slot_bits - scale_row_bits:], group)
         if checker.transposed:
             weight_scale = Mux(transposed, strip, group)
+        elif not scale_row_bits:
+            weight_scale = group
+
+        def numbered(scale):
+            """The number of a beat's scale, or of the first of those that it has."""
+            if not params.scale_part_bits:
+                return scale
+            return Mux(narrow, scale << params.scale_part_bits, scale)
+
         beats = self.beats.payload
         m.d.comb += [
             beats.weights.eq(atom),
             beats.address.eq(address),
-            beats.weight_scale.eq(
-                weight_scale if scale_row_bits or checker.transposed else group),
-            beats.activation_scale.eq(group),
+            beats.weight_scale.eq(numbered(weight_scale)),
+            beats.activation_scale.eq(numbered(group)),
+            *([beats.narrow.eq(narrow)] if checker.narrow is not None else []),
             beats.first.eq((beat == 0) & ~span[:sum_bits].any()),
             beats.last.eq(span_end & (row_end | span[:sum_bits].all())),
             beats.row.slot.eq(slot),
@@ -338,7 +358,8 @@ class Sequencer(wiring.Component):
                 for column in range(checker.columns):
                     with m.If((command.error == ErrorCode.NONE) & (command.columns == column)
                               & (command.opcode == Opcode.LOAD)):
-                        m.d.sync += self.loaded[column].eq(Mux(read_fault.any(), 0, command.k))
+                        m.d.sync += self.loaded[column].eq(
+                            Mux(read_fault.any(), 0, Cat(command.k, narrow)))
 
         m.d.comb += [
             self.busy.eq(~fsm.ongoing("IDLE")),

@@ -98,7 +98,8 @@ def field_error(m, command, kind, params):
     bf16_copied = Const("bf16" in params.copy_formats, 1)
     copied = format_codes(params.copy_formats)
     fits = {
-        Opcode.LOAD: (source == TensorFormat.BF16) & Const(params.load, 1),
+        Opcode.LOAD: ((source == TensorFormat.BF16) & Const(params.load, 1)
+                      & ~command.format_index.any()),
         Opcode.QUANTIZE: (source == TensorFormat.BF16) & quantized,
         Opcode.REDUCE: (among(source, format_codes(params.reduce_formats))
                         & (command.reduction != Reduction.NONE)

@@ -27,6 +27,7 @@ from hdl.register_file import RegisterFile
 from hdl.result_packer import ResultPacker
 from hdl.scale_buffer import ScaleBuffer
 from hdl.sequencer import Sequencer
+from hdl.subword_decoder import SubwordDecoder
 from hdl.tensor_unit import TensorUnit
 from hdl.zero_subtractor import ZeroSubtractor
 from spec.formats import FP32
@@ -261,24 +262,26 @@ class Tile(wiring.Component):
             buffer.i.valid.eq(beats.valid),
             buffer.i.payload.eq(beat.address),
             weight_scales.i.valid.eq(beats.valid),
-            weight_scales.i.payload.eq(beat.weight_scale),
+            weight_scales.i.payload.eq(beat.weight_scale[params.sequencer.scale_part_bits:]),
         ]
 
         # Cycle 1, or where zero points come first, cycle 2: the activation codes stand beside the
         # weights that they belong to. A cycle later: factors of both, and the scales.
         cycles = params.weight_cycles
-        factors = self._factors(m, sequencer)
+        factors, odd_factors = self._factors(m, sequencer)
         wait = cycles - params.activation_buffer.LATENCY - params.activation_decoder.LATENCY
         first = delayed(m, beat.first, cycles, "first")
         last = delayed(m, beat.last, cycles, "last")
+        if params.narrow is not None:
+            # With the codes, and with their factors.
+            narrow = delayed(m, beat.narrow, cycles - params.activation_decoder.LATENCY, "narrow")
+            factors_narrow = delayed(m, beat.narrow, cycles, "factors_narrow")
         row = delayed(m, beat.row.as_value(), cycles, "row")
-        of_weights = self._scales(m, "weight", weight_scales, "weight_scale")
+        of_weights = self._scales(m, beat, "weight", weight_scales, "weight_scale")
         results = []
         for index in range(params.columns):
             m.submodules[f"activation_scales_{index}"] = scales = ScaleBuffer(
                 params.activation_scale_buffer)
-            m.submodules[f"activation_decoder_{index}"] = decoder = Decoder(
-                params.activation_decoder)
             m.submodules[f"column_{index}"] = column = Column(params.column)
             write = sequencer.activation_scales
             m.d.comb += [
@@ -286,19 +289,35 @@ class Tile(wiring.Component):
                 scales.write.payload.atom.eq(write.payload.atom),
                 scales.write.payload.address.eq(write.payload.address),
                 scales.i.valid.eq(beats.valid),
-                scales.i.payload.eq(beat.activation_scale),
-                decoder.i.valid.eq(delayed(m, buffer.o.valid, wait, f"activations_valid_{index}")),
-                decoder.i.payload.eq(
-                    delayed(m, buffer.o.payload[index], wait, f"activations_{index}")),
-                column.i.valid.eq(decoder.o.valid),
+                scales.i.payload.eq(beat.activation_scale[params.sequencer.scale_part_bits:]),
                 column.i.payload.weights.eq(factors),
-                column.i.payload.activations.eq(decoder.o.payload),
                 column.i.payload.first.eq(first),
                 column.i.payload.last.eq(last),
                 column.i.payload.row.eq(row),
             ]
+            codes = delayed(m, buffer.o.payload[index], wait, f"activations_{index}")
+            valid = delayed(m, buffer.o.valid, wait, f"activations_valid_{index}")
+            if params.narrow is None:
+                m.submodules[f"activation_decoder_{index}"] = decoder = Decoder(
+                    params.activation_decoder)
+                m.d.comb += [
+                    decoder.i.payload.eq(codes),
+                    column.i.payload.activations.eq(decoder.o.payload),
+                ]
+            else:
+                m.submodules[f"activation_decoder_{index}"] = decoder = SubwordDecoder(
+                    params.activation_subword_decoder)
+                m.d.comb += [
+                    decoder.i.payload.codes.eq(codes),
+                    decoder.i.payload.narrow.eq(narrow),
+                    column.i.payload.activations.eq(decoder.o.payload.factors),
+                    column.i.payload.odd_activations.eq(decoder.o.payload.odd),
+                    column.i.payload.odd_weights.eq(odd_factors),
+                    column.i.payload.narrow.eq(factors_narrow),
+                ]
+            m.d.comb += [decoder.i.valid.eq(valid), column.i.valid.eq(decoder.o.valid)]
             for name, scale in (*of_weights.items(), *self._scales(
-                    m, "activation", scales, f"activation_scale_{index}").items()):
+                    m, beat, "activation", scales, f"activation_scale_{index}").items()):
                 m.d.comb += column.i.payload[name].eq(scale)
             results.append(column.o)
         m.d.comb += [
@@ -307,15 +326,23 @@ class Tile(wiring.Component):
         ]
 
     def _factors(self, m, sequencer):
-        """The weights as they are multiplied."""
+        """The weights as they are multiplied, and the odd ones of a narrow format or None."""
         params, beats = self.params, sequencer.beats
+        if params.narrow is not None:
+            m.submodules.weight_decoder = decoder = SubwordDecoder(params.weight_subword_decoder)
+            m.d.comb += [
+                decoder.i.valid.eq(registered(m, beats.valid, "weights_valid")),
+                decoder.i.payload.codes.eq(registered(m, beats.payload.weights, "weights")),
+                decoder.i.payload.narrow.eq(registered(m, beats.payload.narrow, "weights_narrow")),
+            ]
+            return decoder.o.payload.factors, decoder.o.payload.odd
         if not params.zero_points:
             m.submodules.weight_decoder = decoder = Decoder(params.weight_decoder)
             m.d.comb += [
                 decoder.i.valid.eq(registered(m, beats.valid, "weights_valid")),
                 decoder.i.payload.eq(registered(m, beats.payload.weights, "weights")),
             ]
-            return decoder.o.payload
+            return decoder.o.payload, None
         m.submodules.weight_zeros = zeros = ScaleBuffer(params.weight_zero_buffer)
         m.submodules.zero_subtractor = subtractor = ZeroSubtractor(params.zero_subtractor)
         wiring.connect(m, sequencer.weight_zeros, zeros.write)
@@ -327,13 +354,20 @@ class Tile(wiring.Component):
                 delayed(m, beats.payload.weights, zeros.params.LATENCY, "weights")),
             subtractor.i.payload.zeros.eq(zeros.o.payload),
         ]
-        return subtractor.o.payload
+        return subtractor.o.payload, None
 
-    def _scales(self, m, side, buffer, name):
+    def _scales(self, m, beat, side, buffer, name):
         """What a column takes of one side's scales, by name, in the cycle in which they come."""
         if not self.params.block_scaled:
             wait = self.params.weight_cycles - buffer.params.LATENCY
-            return {f"{side}_scale": delayed(m, buffer.o.payload, wait, name)}
+            scales = buffer.o.payload
+            if self.params.sequencer.scale_part_bits:
+                # The one group of a wide beat has one scale of those that are read together.
+                part = delayed(m, beat[f"{side}_scale"][:self.params.sequencer.scale_part_bits],
+                               buffer.params.LATENCY, f"{name}_part")
+                bits = buffer.params.scale_bits
+                scales = Cat(scales.word_select(part, bits), scales[bits:])
+            return {f"{side}_scale": delayed(m, scales, wait, name)}
         # The scale of the tensor is in the last atom of scales that was written, and is read with
         # those of the blocks.
         tensor = Signal(FP32.bits, name=name)

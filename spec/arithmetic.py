@@ -17,7 +17,8 @@ __all__ = [
     "AlignedDotArrayParams", "AnyDotArrayParams", "BlockDotArrayParams", "ColumnParams",
     "DecoderParams", "DotArrayParams", "Fp32AdderParams", "Fp32DotArrayParams",
     "Fp32MultiplierParams", "Fp32RounderParams", "GroupScalerParams", "InterleavedParams",
-    "ProductsParams", "RowAccumulatorParams", "ScaleCombinerParams", "ZeroSubtractorParams",
+    "ProductsParams", "RowAccumulatorParams", "ScaleCombinerParams", "SubwordDecoderParams",
+    "SubwordDotArrayParams", "ZeroSubtractorParams",
 ]
 
 
@@ -32,6 +33,25 @@ class DecoderParams(UnitParams):
     def number_format(self) -> NumberFormat:
         """The format's record."""
         return FORMATS[self.format]
+
+
+class SubwordDecoderParams(UnitParams):
+    """Codes of ``wide``, ``lanes`` at a time, or twice as many of ``narrow``."""
+
+    LATENCY: ClassVar[int] = 1
+    wide: str
+    narrow: str
+    lanes: int = Field(ge=1, le=256)
+
+    @property
+    def wide_decoder(self) -> DecoderParams:
+        """Decoder of the wide codes and of the even narrow ones."""
+        return DecoderParams(format=self.wide, lanes=self.lanes)
+
+    @property
+    def narrow_decoder(self) -> DecoderParams:
+        """Decoder of the odd narrow codes."""
+        return DecoderParams(format=self.narrow, lanes=self.lanes)
 
 
 class ZeroSubtractorParams(UnitParams):
@@ -129,6 +149,43 @@ class DotArrayParams(ProductsParams):
         """Whether either operand format has its sign beside its significand."""
         return any(isinstance(fmt, FloatFormat)
                    for fmt in (self.weight_format, self.activation_format))
+
+
+class SubwordDotArrayParams(DotArrayParams):
+    """A dot array whose lanes hold one product each, or two of formats of half as many bits.
+
+    ``narrow`` is the dot array of these, or of one of the two groups of a beat of them, where its
+    lanes are no more than those here. Values of its formats are values of the wide formats, too.
+    """
+
+    narrow: DotArrayParams
+
+    @property
+    def wide(self) -> DotArrayParams:
+        """The dot array of the wide formats alone."""
+        return DotArrayParams(**self.model_dump(exclude={"narrow"}))
+
+    @property
+    def narrow_groups(self) -> int:
+        """Groups of one beat of narrow products: 1 or 2."""
+        return 2 * self.lanes // self.narrow.lanes
+
+    @property
+    def narrow_shift(self) -> int:
+        """Shift that brings a narrow product to ``2**lsb_exponent`` (E2M1 beside E4M3: 16)."""
+        return self.narrow.lsb_exponent - self.lsb_exponent
+
+    @property
+    def even_place(self) -> int:
+        """Place of the even products in the terms of lanes, above the sum of the odd ones: no less
+        than ``narrow_shift``."""
+        lanes = self.lanes // self.narrow_groups
+        return max(self.narrow_shift, self.narrow.product_bits + (lanes - 1).bit_length())
+
+    @property
+    def term_bits(self) -> int:
+        """Two's complement width of what a lane gives."""
+        return max(self.product_bits, self.even_place + self.narrow.product_bits)
 
 
 class BlockDotArrayParams(ProductsParams):
@@ -465,8 +522,8 @@ class Fp32DotArrayParams(InterleavedParams):
 
 
 # The dot array of each kind of accumulation.
-AnyDotArrayParams = (DotArrayParams | BlockDotArrayParams | AlignedDotArrayParams
-                     | Fp32DotArrayParams)
+AnyDotArrayParams = (SubwordDotArrayParams | DotArrayParams | BlockDotArrayParams
+                     | AlignedDotArrayParams | Fp32DotArrayParams)
 
 
 class ColumnParams(UnitParams):
@@ -476,7 +533,9 @@ class ColumnParams(UnitParams):
     that of one of them, and each has its own, its rounder and its scaler; a tree of FP32 adders
     joins what they give. Another ``dot_array`` than the exact one adds the beats of rows in turn,
     gives FP32 by itself, and makes ``sums_per_group`` sums of a group. One with blocks takes their
-    scales beside; the group is then the row, and its scales those of the tensors.
+    scales beside; the group is then the row, and its scales those of the tensors. One of two pairs
+    of formats makes the sums of all groups by itself: ``groups_per_beat`` is of the narrow ones,
+    and a wide beat has one group.
     """
 
     dot_array: AnyDotArrayParams
@@ -488,8 +547,21 @@ class ColumnParams(UnitParams):
 
     @property
     def lanes(self) -> int:
-        """Products of one beat."""
-        return self.dot_array.lanes * self.groups_per_beat
+        """Products of one beat; of two pairs of formats, of the wide one."""
+        return self.dot_array.lanes * (1 if self.several else self.groups_per_beat)
+
+    @property
+    def several(self) -> bool:
+        """Whether there are two pairs of formats."""
+        return isinstance(self.dot_array, SubwordDotArrayParams)
+
+    @property
+    def formats(self) -> tuple["ColumnParams", ...]:
+        """The column as it is with each pair of formats alone; itself, if there is one."""
+        if not isinstance(self.dot_array, SubwordDotArrayParams):
+            return (self,)
+        return (self.model_copy(update={"dot_array": self.dot_array.wide, "groups_per_beat": 1}),
+                self.model_copy(update={"dot_array": self.dot_array.narrow}))
 
     @property
     def weight_format(self) -> NumberFormat:
@@ -525,6 +597,14 @@ class ColumnParams(UnitParams):
         assert isinstance(self.dot_array, DotArrayParams | BlockDotArrayParams)
         return Fp32RounderParams(sum_bits=self.dot_array.sum_bits, fp32=self.fp32,
                                  lsb_exponent=self.dot_array.lsb_exponent)
+
+    @property
+    def fp32_rounders(self) -> tuple[Fp32RounderParams, ...]:
+        """Rounder of each group of a beat."""
+        if not isinstance(self.dot_array, SubwordDotArrayParams):
+            return (self.fp32_rounder,) * self.groups_per_beat
+        narrow = self.formats[1].fp32_rounder
+        return (self.fp32_rounder, narrow)[:self.groups_per_beat]
 
     @property
     def scale_combiner(self) -> ScaleCombinerParams:

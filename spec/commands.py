@@ -64,7 +64,7 @@ ERROR_MEANINGS = {
     ErrorCode.ROWS: "rows is 0 or more than this command can have",
     ErrorCode.ALIGNMENT: "an address is no multiple of the atom",
     ErrorCode.WINDOW: "a region leaves the window that the host opened",
-    ErrorCode.NOT_LOADED: "a column that GEMV uses holds no vector of this k",
+    ErrorCode.NOT_LOADED: "a column that GEMV uses holds no vector of this k and format",
     ErrorCode.OVERLAP: "a region that is written overlaps another",
     ErrorCode.READ: "the memory answered a read with an error; results are invalid",
     ErrorCode.WRITE: "the memory answered a write with an error; results are invalid",
@@ -105,7 +105,9 @@ FIELDS = (
     Field("whole", 116, 1, "one result for all rows together", (_R,)),
     Field("to_host", 117, 1, "results go to the host port, not to memory", (_Q, _R, _T, _C)),
     Field("transposed", 118, 1, "multiply by the transposed weights", (_G,)),
-    Field("reserved", 119, 9, "zero", ()),
+    Field("format_index", 119, 4, "which of the formats that compute.weights lists: 0 the first",
+          (_L, _G)),
+    Field("reserved", 123, 5, "zero", ()),
     Field("source", 128, 64, "byte address of what is read: codes, values, the weight stream",
           (_L, _G, _Q, _R, _T, _C, _M)),
     Field("source_scales", 192, 64, "byte address of the scales of an FP8 source",
@@ -132,6 +134,7 @@ class Command:
     whole: int = 0
     to_host: int = 0
     transposed: int = 0
+    format_index: int = 0
     reserved: int = 0
     source: int = 0
     source_scales: int = 0

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from spec.formats import (
-    FLOAT_FORMATS, FORMATS, WEIGHT_FORMATS, FloatFormat, lanes_of, next_power_of_two,
+    FLOAT_FORMATS, FORMATS, WEIGHT_FORMATS, WIDER_FORMATS, FloatFormat, lanes_of,
+    next_power_of_two,
 )
 from spec.grade import Grade, grade_names
 from spec.memory_units import Ecc
@@ -18,7 +19,8 @@ from spec.reader import Conflict
 from spec.section import IsPowerOfTwo, PowerOfTwo, Section
 
 __all__ = ["Axi4Memory", "Clock", "Compute", "Convert", "Description", "Host", "NativeMemory",
-           "Pipeline", "Quantize", "Reduce", "Scaling", "Transpose", "conflicts", "resolved"]
+           "Pipeline", "Quantize", "Reduce", "Scaling", "Transpose", "conflicts", "resolved",
+           "single_formats"]
 
 # The clock of a tile whose memory does not say another.
 _AXI4_MHZ = 800.0
@@ -80,13 +82,20 @@ def _interface(memory: Any) -> Any:
 _Format = Literal["e4m3", "e5m2", "int8", "mxint8", "e2m3", "e3m2", "e2m1", "int4", "bf16", "fp16"]
 
 
+_WeightFormat = Literal[_Format, "uint4", "uint8"]
+# TOML has arrays, a frozen record has tuples.
+_OfSeveral = Field(strict=False)
+
+
 class Compute(Section):
     """What the tile multiplies and how it adds."""
 
-    weights: Literal[_Format, "uint4", "uint8"] = Field(
-        "e4m3", description="Format of the weights; uint4 and uint8 have zero points.")
-    activations: _Format = Field(
-        "e4m3", description="Format of the activations, no narrower than the weights'.")
+    weights: _WeightFormat | Annotated[tuple[_WeightFormat, _WeightFormat], _OfSeveral] = Field(
+        "e4m3", description="Format of the weights, or two of which each GEMV names one; uint4 and "
+                            "uint8 have zero points.")
+    activations: _Format | Annotated[tuple[_Format, _Format], _OfSeveral] = Field(
+        "e4m3", description="Format of the activations, no narrower than the weights'; of two "
+                            "formats of weights, one for each.")
     result: Literal["fp32", "bf16"] = Field("fp32", description="Format of the results in memory.")
     columns: int = Field(
         1, ge=1, le=8, description="Activation vectors that share one pass over the weights.")
@@ -101,6 +110,16 @@ class Compute(Section):
                           "row; a scale group if left out.")
     k_max: int = Field(
         16384, ge=1, le=65536, description="Longest activation vector, in elements.")
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Formats of weights and activations that are multiplied, one pair or two."""
+        weights, activations = self.weights, self.activations
+        if isinstance(weights, str) and isinstance(activations, str):
+            return ((weights, activations),)
+        first, second = ((side, side) if isinstance(side, str) else side
+                         for side in (weights, activations))
+        return ((first[0], second[0]), (first[1], second[1]))
 
 
 class Scaling(Section):
@@ -235,12 +254,26 @@ def resolved(description: Description, grade: Grade | None) -> Description:
                                           "pipeline": pipeline})
 
 
+def single_formats(description: Description) -> tuple[Description, ...]:
+    """The description with each of its pairs of formats alone, in their order."""
+    compute = description.compute
+    return tuple(
+        description.model_copy(update={"compute": compute.model_copy(
+            update={"weights": weights, "activations": activations})})
+        for weights, activations in compute.pairs)
+
+
 def conflicts(description: Description, grade: Grade | None) -> list[Conflict]:
     """List every conflict between keys; an empty list when there is none.
 
     ``grade`` is a native memory's, or None where that is not known: what depends on it then goes
     unchecked.
     """
+    if len(description.compute.pairs) > 1:
+        found = _several_conflicts(description, grade)
+        for single in single_formats(description):
+            found += [conflict for conflict in conflicts(single, grade) if conflict not in found]
+        return found
     memory, compute, scaling = description.memory, description.compute, description.scaling
     found = []
 
@@ -278,11 +311,43 @@ def conflicts(description: Description, grade: Grade | None) -> list[Conflict]:
     return found
 
 
+def _several_conflicts(description: Description, grade: Grade | None) -> list[Conflict]:
+    """List why two pairs of formats cannot share one dot array."""
+    memory, compute, scaling = description.memory, description.compute, description.scaling
+    found = []
+
+    def check(held: bool, keys: tuple[str, ...], message: str) -> None:
+        if not held:
+            found.append(Conflict(keys=keys, message=message))
+
+    keys = ("compute.weights", "compute.activations")
+    (weights, activations), narrow = compute.pairs
+    wide = WIDER_FORMATS.get(narrow[0], ())
+    check(weights in wide and activations in wide and narrow[0] == narrow[1], keys,
+          "compute.weights and compute.activations have the pairs "
+          f"{weights} x {activations} and {narrow[0]} x {narrow[1]}, which do not share one dot "
+          "array; allowed: two of 8 bits, and two of 4 bits whose values they have: "
+          + ", or ".join(f"{' or '.join(names)} with {name}"
+                         for name, names in WIDER_FORMATS.items())
+          + ', for example weights = ["e4m3", "e2m1"] and activations = ["e4m3", "e2m1"]')
+    check(compute.accumulation == "exact", ("compute.accumulation", *keys),
+          f"compute.accumulation = {compute.accumulation!r} is of one pair of formats, but "
+          "compute.weights lists two; allowed: exact")
+    atom_bytes, atom_key = grade.atom_bytes if grade is not None else 0, "memory.grade"
+    if isinstance(memory, Axi4Memory):
+        atom_bytes, atom_key = memory.atom_bytes, "memory.atom_bytes"
+    check(scaling.group >= atom_bytes, ("scaling.group", "compute.weights", atom_key),
+          f"scaling.group = {scaling.group} is shorter than one atom of {atom_bytes} weights, of "
+          f"which two formats are one group; allowed: {atom_bytes} or more")
+    return found
+
+
 def _format_conflicts(description: Description) -> list[Conflict]:
     """List every pair of formats that cannot be multiplied, and what their scales must be."""
     compute, scaling = description.compute, description.scaling
     found = []
-    weights, activations = WEIGHT_FORMATS[compute.weights], FORMATS[compute.activations]
+    (names,) = compute.pairs
+    weights, activations = WEIGHT_FORMATS[names[0]], FORMATS[names[1]]
     if activations.bits < weights.bits:
         able = ", ".join(
             name for name in get_args(_Format) if weights.bits <= FORMATS[name].bits
@@ -344,7 +409,7 @@ def _beat_conflicts(description: Description, atom_bytes: int, atom_key: str) ->
     compute, scaling = description.compute, description.scaling
     if compute.accumulation == "exact":
         return []
-    lanes = lanes_of(atom_bytes * 8, WEIGHT_FORMATS[compute.weights])
+    lanes = lanes_of(atom_bytes * 8, WEIGHT_FORMATS[compute.pairs[0][0]])
     found = []
     if scaling.group < lanes:
         found.append(Conflict(

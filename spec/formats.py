@@ -13,7 +13,8 @@ from dataclasses import dataclass
 __all__ = [
     "BF16", "E2M1", "E2M3", "E3M2", "E4M3", "E5M2", "E8M0", "FLOAT_FORMATS", "FORMATS", "FP16",
     "FP32", "SCALE_FORMATS", "WEIGHT_FORMATS", "FloatFormat", "IntegerFormat", "NumberFormat",
-    "ScaleFormat", "WeightFormat", "ZeroPointFormat", "lanes_of", "next_power_of_two", "packed",
+    "ScaleFormat", "WIDER_FORMATS", "WeightFormat", "ZeroPointFormat", "lanes_of",
+    "next_power_of_two", "packed",
 ]
 
 
@@ -236,6 +237,10 @@ FORMATS: dict[str, NumberFormat] = {
 WEIGHT_FORMATS: dict[str, WeightFormat] = {
     **FORMATS, "uint4": ZeroPointFormat("uint4", 4), "uint8": ZeroPointFormat("uint8", 8)}
 SCALE_FORMATS = {"e8m0": E8M0, "fp32": ScaleFormat("fp32", 32), "e4m3": ScaleFormat("e4m3", 8)}
+
+
+# Formats of 4 bits, and those of 8 bits that have all of their values.
+WIDER_FORMATS: dict[str, tuple[str, ...]] = {"e2m1": ("e4m3", "e5m2"), "int4": ("int8",)}
 
 
 def packed(fmt: WeightFormat) -> bool:

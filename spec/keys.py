@@ -35,7 +35,8 @@ def toml_value(value: object) -> str:
 class Key:
     """One key: its dotted name, its meaning and what it may be.
 
-    ``choices`` are its values or, of an array, its items, which are one or more, each once.
+    ``choices`` are its values or, of an array, its items, which are one or more, each once; with
+    ``or_two``, an array of two of them may take the place of one.
     ``variant`` is there where the key belongs to one kind of its section: the dotted key that
     tells the kinds apart, and its value.
     """
@@ -50,6 +51,7 @@ class Key:
     power_of_two: bool = False
     pattern: str | None = None
     examples: tuple[str, ...] = ()
+    or_two: bool = False
     variant: tuple[str, str] | None = None
     required: bool = False
 
@@ -60,7 +62,8 @@ class Key:
             choices = ", ".join(map(toml_value, self.choices))
             if self.kind == "array":
                 return f"an array of one or more of {choices}, each once"
-            return choices if len(self.choices) == 1 else f"one of {choices}"
+            one = choices if len(self.choices) == 1 else f"one of {choices}"
+            return f"{one}, or an array of two of these" if self.or_two else one
         text = "a power of two" if self.power_of_two else _KINDS[self.kind]
         if self.pattern is not None:
             text += f" that matches {self.pattern}"
@@ -74,7 +77,8 @@ class Key:
 
 
 def _key(name: str, schema: dict[str, Any], power_of_two: bool, required: bool) -> Key:
-    if "anyOf" in schema:  # An optional value: what it may be when it is there.
+    or_two = any(option.get("type") == "array" for option in schema.get("anyOf", ())[1:])
+    if "anyOf" in schema:  # An optional value, or one of two: what it may be when it is there.
         schema = {**schema["anyOf"][0], "description": schema.get("description", "")}
     if schema["type"] == "boolean":
         schema = {**schema, "enum": [False, True]}
@@ -86,7 +90,7 @@ def _key(name: str, schema: dict[str, Any], power_of_two: bool, required: bool) 
         low=schema["exclusiveMinimum"] if excluded else schema.get("minimum"),
         high=schema.get("maximum"), low_excluded=excluded,
         power_of_two=power_of_two, pattern=schema.get("pattern"),
-        examples=tuple(schema.get("examples", ())), required=required)
+        examples=tuple(schema.get("examples", ())), or_two=or_two, required=required)
 
 
 def _section_models(field: FieldInfo) -> list[type[BaseModel]]:

@@ -6,9 +6,10 @@ from functools import cached_property
 
 from spec.arithmetic import (
     AlignedDotArrayParams, AnyDotArrayParams, BlockDotArrayParams, ColumnParams, DecoderParams,
-    DotArrayParams, Fp32MultiplierParams, ZeroSubtractorParams,
+    DotArrayParams, Fp32MultiplierParams, SubwordDecoderParams, SubwordDotArrayParams,
+    ZeroSubtractorParams,
 )
-from spec.description import resolved
+from spec.description import resolved, single_formats
 from spec.formats import next_power_of_two, packed
 from spec.memory_units import HostPortParams
 from spec.tile_geometry import ROWS_MAX
@@ -43,6 +44,19 @@ class Tile(TensorTile):
                 exclude={"source", "sources", "notes"})
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
+    @cached_property
+    def formats(self) -> tuple["Tile", ...]:
+        """The tile as it is with each of its pairs of formats alone, in the order of the
+        description: what a command that names one computes, and how its operands lie in memory.
+        All else here is of the first, or of the hardware, which they share."""
+        return tuple(Tile(description=description, grade=self.grade)
+                     for description in single_formats(self.description))
+
+    @property
+    def narrow(self) -> "Tile | None":
+        """The tile with its second pair of formats, None where it has one."""
+        return self.formats[1] if len(self.formats) > 1 else None
+
     # Unit records
 
     @property
@@ -56,16 +70,37 @@ class Tile(TensorTile):
         return DecoderParams(format=self.activation_format.name, lanes=self.lanes)
 
     @property
+    def weight_subword_decoder(self) -> SubwordDecoderParams | None:
+        """Decoder of weights of two formats, None where they have one."""
+        if self.narrow is None:
+            return None
+        return SubwordDecoderParams(wide=self.weight_format.name, lanes=self.lanes,
+                                    narrow=self.narrow.weight_format.name)
+
+    @property
+    def activation_subword_decoder(self) -> SubwordDecoderParams | None:
+        """Decoder of one column's activations of two formats, None where they have one."""
+        if self.narrow is None:
+            return None
+        return SubwordDecoderParams(wide=self.activation_format.name, lanes=self.lanes,
+                                    narrow=self.narrow.activation_format.name)
+
+    @property
     def dot_array(self) -> AnyDotArrayParams:
         """Dot array of one column, or of one of the groups of a beat."""
-        return self.dot_array_of(self.rows_per_strip)
+        dot = self.dot_array_of(self.rows_per_strip)
+        if self.narrow is None:
+            return dot
+        narrow = self.narrow.dot_array
+        assert isinstance(narrow, DotArrayParams)
+        return SubwordDotArrayParams(**dot.model_dump(), narrow=narrow)
 
     @property
     def column(self) -> ColumnParams:
         """One column: all that an activation vector has of its own."""
         return ColumnParams(dot_array=self.dot_array,
                             scale_format="fp32" if self.block_scaled else self.scale_format.name,
-                            groups_per_beat=1 if self.block_scaled else self.groups_per_beat,
+                            groups_per_beat=1 if self.block_scaled else self._groups_per_read,
                             sums_per_group=max(1, self.group // self.sum_elements),
                             fp32=self.fp32_adder.fp32,
                             rows=(self.rows_per_block if self.transposed_gemv
@@ -83,12 +118,12 @@ class Tile(TensorTile):
     @property
     def activation_scale_buffer(self) -> ScaleBufferParams:
         """Buffer of one column's activation scales."""
-        return self._scale_buffer(self.stored_groups(self.k_max))
+        return self._scale_buffer(1)
 
     @property
     def weight_scale_buffer(self) -> ScaleBufferParams:
         """Buffer of one block's weight scales."""
-        return self._scale_buffer(self.stored_groups(self.k_max) * self.scale_rows)
+        return self._scale_buffer(self.scale_rows)
 
     @property
     def weight_zero_buffer(self) -> ScaleBufferParams | None:
@@ -113,15 +148,21 @@ class Tile(TensorTile):
         return self.weight_scale_buffer.LATENCY + (
             self.zero_subtractor.LATENCY if self.zero_points else 0)
 
-    def _scale_buffer(self, scales: int) -> ScaleBufferParams:
-        """A buffer of ``scales`` scales, and of the atom with that of the tensor, which is written
-        behind them."""
+    @property
+    def _groups_per_read(self) -> int:
+        """Groups of one beat of any format."""
+        return max(tile.groups_per_beat for tile in self.formats)
+
+    def _scale_buffer(self, rows: int) -> ScaleBufferParams:
+        """A buffer of the scales of ``rows`` rows, and of the atom with that of the tensor, which
+        is written behind them."""
+        scales = rows * max(tile.stored_groups(self.k_max) for tile in self.formats)
         per_atom = self.atom_bits // self.scale_format.bits
         atoms = -(-scales // per_atom) + self.tensor_scale_atoms
         return ScaleBufferParams(
             atom_bits=self.atom_bits, scale_bits=self.scale_format.bits,
             scales=atoms * per_atom if self.tensor_scale_atoms else scales,
-            scales_per_read=self.groups_per_beat)
+            scales_per_read=self._groups_per_read)
 
     @property
     def pipeline_cycles(self) -> int:
@@ -155,19 +196,21 @@ class Tile(TensorTile):
     def command_checker(self) -> CommandCheckerParams:
         """Checks of a command before it starts."""
         zeros = self.weight_zero_buffer
+        per_scale_atom = self.atom_bits // self.scale_format.bits
         return CommandCheckerParams(
             memory=self.axi4, memory_atoms=self.memory_bytes // self.atom_bytes,
             columns=self.columns, k_max=self.k_max, rows_max=ROWS_MAX,
             lanes=self.lanes, group=self.lanes * self.group_beats,
             rows_per_strip=self.rows_per_strip,
             rows_per_block=self.rows_per_block, scale_rows=self.scale_rows,
-            scales_per_atom=self.weight_scale_buffer.reads_per_atom,
+            scales_per_atom=per_scale_atom // self.groups_per_beat,
             rows_per_result_atom=self.result_packer.rows_per_atom,
             transposed=self.transposed_gemv, activation_atoms=self.activation_atoms_per_beat,
             tensor_scale_atoms=self.tensor_scale_atoms,
             zeros_per_atom=zeros.reads_per_atom if zeros else 0,
             weights_packed=packed(self.weight_format),
-            activations_packed=packed(self.activation_format))
+            activations_packed=packed(self.activation_format),
+            narrow=self.narrow.command_checker if self.narrow is not None else None)
 
     @property
     def gearbox(self) -> GearboxParams | None:
@@ -200,6 +243,8 @@ class Tile(TensorTile):
         """Every unit of the tile that stands alone, by name (``a`` of the unit ``b``: ``a.b``)."""
         return {
             "decoder": self.activation_decoder if self.zero_points else self.weight_decoder,
+            **({"subword_decoder": self.weight_subword_decoder}
+               if self.weight_subword_decoder is not None else {}),
             **({"zero_subtractor": self.zero_subtractor} if self.zero_points else {}),
             **self._summing_units,
             "fp32_multiplier": Fp32MultiplierParams(fp32=self.fp32_adder.fp32),
@@ -223,6 +268,9 @@ class Tile(TensorTile):
     @property
     def _summing_units(self) -> dict[str, UnitParams]:
         """The units that make FP32 sums of products."""
+        if isinstance(self.dot_array, SubwordDotArrayParams):
+            return {"dot_array": self.dot_array.wide, "subword_dot_array": self.dot_array,
+                    "fp32_rounder": self.column.fp32_rounder}
         if isinstance(self.dot_array, DotArrayParams):
             return {"dot_array": self.dot_array, "fp32_rounder": self.column.fp32_rounder}
         if isinstance(self.dot_array, BlockDotArrayParams):

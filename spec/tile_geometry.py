@@ -99,8 +99,8 @@ class TileGeometry(BaseModel):
 
     @property
     def weight_format(self) -> WeightFormat:
-        """Format of the weights in memory."""
-        return WEIGHT_FORMATS[self.description.compute.weights]
+        """Format of the weights in memory; of two, the first."""
+        return WEIGHT_FORMATS[self.description.compute.pairs[0][0]]
 
     @property
     def zero_points(self) -> bool:
@@ -115,8 +115,8 @@ class TileGeometry(BaseModel):
 
     @property
     def activation_format(self) -> NumberFormat:
-        """Format of the activations."""
-        return FORMATS[self.description.compute.activations]
+        """Format of the activations; of two, the first."""
+        return FORMATS[self.description.compute.pairs[0][1]]
 
     @property
     def result_format(self) -> FloatFormat:
@@ -230,7 +230,8 @@ class TileGeometry(BaseModel):
         """The dot array of one column, or of one of the groups of a beat; where rows are
         interleaved, of ``rows``."""
         compute = self.description.compute
-        values = {"weights": self.factor_format.name, "activations": compute.activations,
+        values = {"weights": self.factor_format.name,
+                  "activations": self.activation_format.name,
                   "lanes": self.lanes if self.block_scaled else min(self.lanes, self.group),
                   "group_beats": max(1, self.sum_elements // self.lanes),
                   **self.pipeline.model_dump(include={"multiply", "shift", "adder_tree"})}

@@ -229,7 +229,7 @@ class CommandCheckerParams(UnitParams):
     groups of one beat. Behind them come ``tensor_scale_atoms`` with the scale of the tensor, or
     the zero points of weights, of which as many as belong to ``zeros_per_atom`` scales fit an atom;
     0 where weights have none. A beat of codes that are packed is one and a half atoms, and their
-    counts are those of beats.
+    counts are those of beats. ``narrow`` is the record of the second format, where there is one.
     """
 
     memory: Axi4Params
@@ -250,6 +250,24 @@ class CommandCheckerParams(UnitParams):
     zeros_per_atom: int = 0
     weights_packed: bool = False
     activations_packed: bool = False
+    narrow: "CommandCheckerParams | None" = None
+
+    @property
+    def narrow_bits(self) -> int:
+        """Width of what says which of the formats is meant, 0 where there is one."""
+        return int(self.narrow is not None)
+
+    @property
+    def loaded_bits(self) -> int:
+        """Width of what is known of a column's vector: its K, and above that its format."""
+        return self.k_bits + self.narrow_bits
+
+    def of_format(self, format_index: int) -> "CommandCheckerParams":
+        """The record of the format that a command names."""
+        if not format_index:
+            return self
+        assert self.narrow is not None and format_index == 1
+        return self.narrow
 
     @property
     def packed(self) -> bool:
@@ -284,8 +302,9 @@ class CommandCheckerParams(UnitParams):
     @property
     def scale_atoms_bits(self) -> int:
         """Width of the scale atoms of one block of rows, or of one activation vector."""
-        return (-(-self.groups_max * self.scale_rows // self.scales_per_atom)
-                + self.tensor_scale_atoms).bit_length()
+        own = (-(-self.groups_max * self.scale_rows // self.scales_per_atom)
+               + self.tensor_scale_atoms).bit_length()
+        return own if self.narrow is None else max(own, self.narrow.scale_atoms_bits)
 
     @property
     def zero_atoms_bits(self) -> int:
@@ -347,6 +366,19 @@ class SequencerParams(UnitParams):
     def group_beats(self) -> int:
         """Atoms of one full group."""
         return self.checker.group // self.checker.lanes
+
+    @property
+    def narrow_group_beats(self) -> int:
+        """Atoms of one full group of the second format, and of its rows' turns."""
+        assert self.checker.narrow is not None
+        return self.checker.narrow.group // self.checker.narrow.lanes
+
+    @property
+    def scale_part_bits(self) -> int:
+        """Width of a scale's place among those that are read together for the second format, where
+        one of the first format is one of these."""
+        return (self.weight_scale_buffer.scales_per_read.bit_length() - 1
+                if self.checker.narrow is not None else 0)
 
     @property
     def slot_bits(self) -> int:

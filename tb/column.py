@@ -11,12 +11,16 @@ from tb.bench import Bench, Scoreboard, bench_seed, params_from_environment, wor
 from tb.dot_array import pack_group, pair_bits
 from tb.operands import random_codes, scale_codes
 from tb.packing import fields
+from tb.subword_dot_array import SubwordBeat, subword_beats
 
 __all__ = ["latency", "strips"]
 
 
-def _strip(rng, params, board):
-    """One strip: payloads in the order of the memory layout, and which of them end a row."""
+def _strip(rng, column_params, board):
+    """One strip: payloads in the order of the memory layout, and which of them end a row; of
+    several pairs of formats, of one of them."""
+    narrow = bool(rng.integers(len(column_params.formats)))
+    params = column_params.formats[narrow]
     span, together = params.span, params.groups_per_beat
     scaled_blocks = params.block_scale_bits > 0
     # A row has several groups, or is one.
@@ -35,26 +39,24 @@ def _strip(rng, params, board):
         activation_scales = scale_codes(rng, params.scale_format, (groups,), wild=0.05)
     totals = column(weights, weight_scales, activations, activation_scales, params)
     slot_bits = params.row_accumulator.slot_bits
-    # A beat of the dot array is the pair of operands, below the flags `first` and `last`.
-    pairs = pair_bits(params)
     spans = -(-k // span)
 
     payloads, ends = [], []
     for part in range(spans):
         place = slice(part * span, min(k, (part + 1) * span))
         for row in range(params.rows):
-            beats = pack_group(weights[row, place], activations[place], params)
+            beats = _beats(weights[row, place], activations[place], narrow, column_params)
             for index, beat in enumerate(beats):
                 payloads.append(fields(
-                    (beat, pairs),
+                    *beat.pairs,
                     *(_block_fields(weight_scales[row], activation_scales, params, index)
                       if scaled_blocks else
-                      _scale_fields(weight_scales[row], activation_scales, params,
-                                    part // of_group)),
+                      _scale_fields(rng, weight_scales[row], activation_scales, params,
+                                    part // of_group, column_params.groups_per_beat)),
+                    *beat.odd,
                     # Where rows take turns, a span is one beat.
-                    ((beat >> pairs & 1) & (part % of_sum == 0), 1),
-                    ((beat >> pairs + 1)
-                     & (part % of_sum == of_sum - 1 or part == spans - 1), 1),
+                    (beat.first & (part % of_sum == 0), 1),
+                    (beat.last & (part % of_sum == of_sum - 1 or part == spans - 1), 1),
                     (row, slot_bits), (part < of_sum, 1), (part == spans - 1, 1)))
                 ends.append(part == spans - 1 and index == len(beats) - 1)
     for row, total in enumerate(totals.tolist()):
@@ -68,12 +70,26 @@ def _block_scales(rng, params, shape):
     return block_scales(scale_codes(rng, "e4m3", shape, wild=0.01), tensors)
 
 
-def _scale_fields(weight_scales, activation_scales, params, beat):
-    """Scales of the groups of a beat, those of each side side by side; of none, zero."""
+def _beats(weights, activations, narrow, params):
+    """The beats of one span of a row."""
+    if params.several:
+        return subword_beats(weights, activations, narrow, params.dot_array)
+    # A beat of the dot array is the pair of operands, below the flags `first` and `last`.
+    pairs = pair_bits(params)
+    return [SubwordBeat(((beat, pairs),), (), beat >> pairs & 1, beat >> pairs + 1)
+            for beat in pack_group(weights, activations, params)]
+
+
+def _scale_fields(rng, weight_scales, activation_scales, params, beat, places):
+    """Scales of the groups of a beat, those of each side side by side; of none, zero. Those of
+    ``places`` that the beat has no group for are anything."""
     together, bits = params.groups_per_beat, params.scale_combiner.format.bits
     place = slice(beat * together, (beat + 1) * together)
-    return [(word(side[place], bits), together * bits)
-            for side in (weight_scales, activation_scales)]
+    rest = [[int(code) for code in scale_codes(rng, params.scale_format, (places - together,),
+                                               wild=0.5)] for _ in range(2)]
+    return [(word([*side[place].tolist(), *[0] * (together - len(side[place])), *more], bits),
+             places * bits)
+            for side, more in zip((weight_scales, activation_scales), rest, strict=True)]
 
 
 def _block_fields(weight_scales, activation_scales, params, beat):

@@ -21,7 +21,7 @@ def checked_fields(params: CommandCheckerParams) -> list[tuple[str, int]]:
     return [("opcode", 8), ("tag", 16), ("error", 8), ("columns", params.column_bits),
             ("k", params.k_bits), ("k_atoms", params.k_atoms_bits), ("rows", params.rows_bits),
             ("scale_atoms", params.scale_atoms_bits), ("zero_atoms", params.zero_atoms_bits),
-            ("transposed", 1),
+            ("transposed", 1), ("narrow", params.narrow_bits),
             ("source", memory.index_bits), ("source_atoms", memory.count_bits),
             ("other", memory.index_bits), ("other_atoms", memory.count_bits)]
 
@@ -44,7 +44,8 @@ class Checked:
                 "scale_atoms": sizes.scale_atoms,
                 "source": command.source // atom_bytes, "source_atoms": sizes.source_atoms,
                 "other": getattr(command, other_field(command.opcode)) // atom_bytes,
-                "other_atoms": sizes.other_atoms, "transposed": command.transposed}
+                "other_atoms": sizes.other_atoms, "transposed": command.transposed,
+                "narrow": command.format_index}
             if command.opcode == Opcode.GEMV:
                 self.values |= {"rows": command.rows, "zero_atoms": sizes.zero_atoms}
 
@@ -96,7 +97,7 @@ class _Checking:
         base, limit = window
         mask = 2 * self.space - 1
         self.dut.window_base.value, self.dut.window_limit.value = base & mask, limit & mask
-        self.dut.loaded.value = word(loaded, params.k_bits)
+        self.dut.loaded.value = word(loaded, params.loaded_bits)
         error = command_checker(command, window, loaded, params)
         self.errors[error] += 1
         self.expected = Checked(command, error, params)
@@ -118,12 +119,15 @@ class _Checking:
         if rng.random() < 0.05:
             return Command(Opcode.FENCE, tag=tag), (0, 0), [0] * params.columns
         load = opcode == Opcode.LOAD
-        k = self._near(1, params.k_max, params.lanes, params.group)
+        index = rng.randrange(1 + params.narrow_bits)
+        one = params.of_format(index)
+        k = self._near(1, params.k_max, one.lanes, one.group)
         transposed = params.transposed and not load and rng.random() < 0.4
         rows = 0 if load else self._near(1, params.k_max if transposed else params.rows_max,
                                          params.rows_per_strip, params.rows_per_block)
         columns = rng.randrange(params.columns) + (not load)
-        command = Command(opcode, columns=columns, tag=tag, k=k, rows=rows, transposed=transposed)
+        command = Command(opcode, columns=columns, tag=tag, k=k, rows=rows, transposed=transposed,
+                          format_index=index)
         sizes = command_sizes(command, params)
         atoms = params.memory_atoms
         total = sizes.source_atoms + sizes.other_atoms
@@ -138,6 +142,7 @@ class _Checking:
             source, other = first + sizes.other_atoms + gap, first
         window = (rng.choice((0, first)), rng.choice((atoms, first + total + gap)))
         length = rows if transposed else k
+        length |= index << params.k_bits
         loaded = [length if column < columns else rng.choice((0, k, 1))
                   for column in range(params.columns)]
         return (self._with(command, source=source * self.atom_bytes,
@@ -171,7 +176,10 @@ class _Checking:
             field = rng.choice([field for field in FIELDS if command.opcode not in field.used_by])
             command = self._with(command, **{field.name: 1 << rng.randrange(field.bits)})
         elif change == "format":
-            if command.opcode == Opcode.LOAD:
+            if rng.random() < 0.5:
+                # Of two formats, the other one may be right, but is not that of the vectors.
+                command = self._with(command, format_index=rng.choice((0, 1, 2, 8, 15)))
+            elif command.opcode == Opcode.LOAD:
                 command = self._with(command, source_format=rng.randrange(1, 16))
             elif command.opcode == Opcode.GEMV:
                 command = self._with(command, transposed=1 - command.transposed)
@@ -197,7 +205,7 @@ class _Checking:
         elif change == "end":
             # The window is open beyond the memory; a region ends with it, or one atom behind.
             window = (0, 2 * self.space - 1)
-            if command.k <= params.k_max and command.rows <= params.rows_max:
+            if self._measurable(command):
                 sizes = command_sizes(command, params)
                 atoms = sizes.source_atoms if side == "source" else sizes.other_atoms
                 start = (params.memory_atoms - atoms + rng.choice((0, 1))) * atom
@@ -206,19 +214,25 @@ class _Checking:
             column = rng.randrange(params.columns)
             loaded = [*loaded]
             loaded[column] = rng.choice((0, command.k & ((1 << params.k_bits) - 1),
-                                         rng.randrange(1 << params.k_bits)))
+                                         rng.randrange(1 << params.loaded_bits)))
         elif change == "overlap":
             command = self._overlapping(command)
             if rng.random() < 0.9:
                 window = (0, self.space)
         return command, window, loaded
 
+    def _measurable(self, command):
+        """Whether the sizes of a command are defined."""
+        params = self.params
+        return (command.k <= params.k_max and command.rows <= params.rows_max
+                and command.format_index <= params.narrow_bits)
+
     def _window(self, command, window):
         """A border at the first or last atom of a region, or one atom inside it or outside."""
         rng, atom = self.rng, self.atom_bytes
         if rng.random() < 0.1:
             return rng.choice(((0, 0), (window[1], window[0]), (self.space, self.space)))
-        if command.k > self.params.k_max or command.rows > self.params.rows_max:
+        if not self._measurable(command):
             return window
         sizes = command_sizes(command, self.params)
         start, size = rng.choice(((command.source, sizes.source_atoms),
@@ -232,7 +246,7 @@ class _Checking:
     def _overlapping(self, command):
         """Move the results to an end of the weights: touching, or one atom over it."""
         rng, atom = self.rng, self.atom_bytes
-        if command.k > self.params.k_max or command.rows > self.params.rows_max:
+        if not self._measurable(command):
             return command
         sizes = command_sizes(command, self.params)
         place = rng.choice((-sizes.other_atoms, 1 - sizes.other_atoms, 0, sizes.source_atoms - 1,
@@ -291,12 +305,12 @@ async def hold(dut):
         command, window, loaded = checking.good()
         dut.hold.value = 1
         checking.offer(command, window, loaded)
-        before = [rng.randrange(1 << params.k_bits) for _ in loaded]
-        dut.loaded.value = word(before, params.k_bits)
+        before = [rng.randrange(1 << params.loaded_bits) for _ in loaded]
+        dut.loaded.value = word(before, params.loaded_bits)
         for _ in range(rng.randint(1, 2 * params.size_cycles + 10)):
             await checking.bench.step()
             assert checking.board.expected, "a result came while a command was under way"
-        dut.loaded.value = word(loaded, params.k_bits)
+        dut.loaded.value = word(loaded, params.loaded_bits)
         dut.hold.value = 0
         ended = checking.bench.cycle
         await checking.result()

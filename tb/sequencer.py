@@ -175,7 +175,7 @@ class _Sequencing:
         assert dut.atom_read.value == taken
         assert dut.stall_memory.value == (self.remaining > 0 and not offered)
         assert dut.stall_result.value == (offered and not taken)
-        assert int(dut.loaded.value) == word(self.now_loaded, self.checker.k_bits), "loaded"
+        assert int(dut.loaded.value) == word(self.now_loaded, self.checker.loaded_bits), "loaded"
         if taken:
             self.remaining -= 1
         if self.ended.came[-1:] == [cycle]:
@@ -193,7 +193,8 @@ class _Sequencing:
         params = self.params
         return (self.checker.weight_bits + params.activation_buffer.address_bits
                 + params.weight_scale_buffer.index_bits
-                + params.activation_scale_buffer.index_bits + params.slot_bits + 4)
+                + params.activation_scale_buffer.index_bits + params.slot_bits + 4
+                + self.checker.narrow_bits + 2 * params.scale_part_bits)
 
     def _use(self, name, *parts):
         """Make an atom, or a beat of packed codes, and expect its use; returns it."""
@@ -230,6 +231,10 @@ class _Sequencing:
         self.regions.append(self._answers(atoms, fault))
         self.boards["read"].expect(pack_region(index, count, self.checker.memory))
 
+    def _format(self):
+        """Any of the formats that a command may name."""
+        return self.rng.randrange(1 + self.checker.narrow_bits)
+
     def _values(self, command):
         sizes = command_sizes(command, self.checker)
         limit = 1 << self.checker.memory.index_bits
@@ -237,6 +242,7 @@ class _Sequencing:
                          for atoms in (sizes.source_atoms, sizes.other_atoms))
         return sizes, {
             "opcode": command.opcode, "error": 0, "columns": command.columns, "transposed": 0,
+            "narrow": command.format_index,
             "k": command.k,
             "k_atoms": sizes.k_atoms, "rows": command.rows, "scale_atoms": sizes.scale_atoms,
             "zero_atoms": sizes.zero_atoms, "source": source, "source_atoms": sizes.source_atoms,
@@ -244,8 +250,8 @@ class _Sequencing:
 
     def load(self, column, k, fault=ReadFault.NONE, given=False):
         """A LOAD; the first of its atoms with a fault has this one. They may be given to it."""
-        params = self.params
-        sizes, values = self._values(Command(Opcode.LOAD, columns=column, k=k))
+        params, index = self.params, self._format()
+        sizes, values = self._values(Command(Opcode.LOAD, columns=column, k=k, format_index=index))
         column_bits = max(1, (self.checker.columns - 1).bit_length())
         parts = []
         for name, count, bits in (
@@ -264,17 +270,22 @@ class _Sequencing:
             else:
                 self._region(values[name], atoms, kind, values[f"{name}_atoms"])
         self._send(values, (READ_CODES[fault], 0),
-                   (column, 0 if fault else k), len(parts[0]) + len(parts[1]), answers)
+                   (column, 0 if fault else k | index << self.checker.k_bits),
+                   len(parts[0]) + len(parts[1]), answers)
 
     def gemv(self, columns, k, rows, read_fault=ReadFault.NONE, write_fault=ReadFault.NONE):
         """A GEMV; with faults of the memory."""
-        params, checker = self.params, self.checker
-        sizes, values = self._values(Command(Opcode.GEMV, columns=columns, k=k, rows=rows))
+        params, checker, narrow = self.params, self.checker, self._format()
+        sizes, values = self._values(Command(Opcode.GEMV, columns=columns, k=k, rows=rows,
+                                             format_index=narrow))
         scale_bits = params.weight_scale_buffer
         weight_rows = checker.rows_per_block // checker.scale_rows
-        span = params.span_beats
+        span, group_beats = params.span_beats, params.group_beats
+        if narrow:
+            span = group_beats = params.narrow_group_beats
+        parts = params.scale_part_bits
         spans, tail = -(-sizes.k_atoms // span), sizes.k_atoms % span
-        of_sum = params.sum_beats // span
+        of_sum = 1 if narrow else params.sum_beats // span
         atoms = []
         for block in range(0, rows, checker.rows_per_block):
             atoms += [self._use("weight_scales", (address, scale_bits.address_bits))
@@ -288,17 +299,21 @@ class _Sequencing:
                     beats = tail if tail and end_of_row else span
                     for slot in range(checker.rows_per_strip):
                         for beat in range(beats):
-                            group = (place * span + beat) // params.group_beats
+                            group = (place * span + beat) // group_beats
                             scale = group * checker.scale_rows
                             if checker.scale_rows > 1:
                                 scale += slot // weight_rows
+                            if narrow:
+                                # Numbered as scales of wide groups.
+                                scale, group = scale << parts, group << parts
                             last = beat == beats - 1
                             atoms.append(self._use(
                                 "beats",
+                                (narrow, checker.narrow_bits),
                                 (place * span + beat,
                                  params.activation_buffer.address_bits),
-                                (scale, scale_bits.index_bits),
-                                (group, params.activation_scale_buffer.index_bits),
+                                (scale, scale_bits.index_bits + parts),
+                                (group, params.activation_scale_buffer.index_bits + parts),
                                 (beat == 0 and place % of_sum == 0, 1),
                                 (last and (end_of_row or place % of_sum == of_sum - 1), 1),
                                 (slot, params.slot_bits), (place < of_sum, 1),

@@ -1,5 +1,7 @@
 """Bench of :class:`hdl.tile.Tile`: commands through the registers, memory compared byte by byte."""
 
+from itertools import product
+
 import cocotb
 import numpy as np
 
@@ -43,9 +45,11 @@ async def random_operations(dut, pause):
     bench = TileBench(dut, pause)
     await bench.start()
     await _operations(bench, 6)
-    # The shortest, and one with only full groups.
-    for rows, k in ((1, 1), (bench.tile.rows_per_strip + 1,
-                             min(bench.tile.k_max, 2 * bench.tile.group))):
+    # The shortest, and one with only full groups; of each format.
+    sizes = (1, 1), (bench.tile.rows_per_strip + 1,
+                     min(bench.tile.k_max, 2 * bench.tile.group))
+    for index, (rows, k) in product(range(len(bench.tile.formats)), sizes):
+        bench.format_index = index
         for column in range(bench.tile.columns):
             await bench.load(column, k)
             await bench.compare()
@@ -66,7 +70,8 @@ async def bad_commands(dut):
     bad = [
         dict(opcode=0), dict(opcode=255), dict(opcode=Opcode.FENCE, k=1),
         dict(opcode=Opcode.FENCE, source=atom), load | dict(rows=1), load | dict(reserved=1),
-        gemv | dict(reserved=1 << 8), load | dict(source_format=1, source_scales=0),
+        gemv | dict(reserved=1 << 4), load | dict(source_format=1, source_scales=0),
+        load | dict(format_index=len(tile.formats)), gemv | dict(format_index=15),
         load | dict(columns=tile.columns),
         gemv | dict(columns=0), gemv | dict(columns=tile.columns + 1), gemv | dict(columns=255),
         load | dict(k=0), load | dict(k=tile.k_max + 1), gemv | dict(k=1 << 31),
@@ -75,6 +80,7 @@ async def bad_commands(dut):
         load | dict(source_scales=limit - atom * (tile.activation_scale_atoms(k) - 1)),
         gemv | dict(source=1 << 63), gemv | dict(source=limit - atom),
         gemv | dict(target=limit), gemv | dict(rows=(1 << 24) - 1),
+        *([gemv | dict(format_index=1)] if tile.narrow else []),
         gemv | dict(k=k - 1), gemv | dict(columns=tile.columns, k=max(1, k - 2)),
         gemv | dict(target=weights), gemv | dict(target=weights - atom, rows=300),
         gemv | dict(target=weights + atom * (tile.weight_stream_atoms(5, k) - 1)),

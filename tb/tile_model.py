@@ -45,6 +45,8 @@ class TileBench:
         self.random = Random(bench_seed())
         self.rng = np.random.default_rng(bench_seed())
         self.pause = pause
+        # What the next operands are of: one of the tile's pairs of formats.
+        self.format_index = 0
         self.size = min(MEMORY_BYTES, self.tile.memory_bytes)
         self.codes, self.scales = 0, self.size // 16
         self.weights, self.results = self.size // 8, self.size // 2
@@ -107,7 +109,8 @@ class TileBench:
 
     def atoms_of(self, opcode, k=0, rows=0, **fields):
         """Atoms that a good command moves, at most."""
-        tile, checker = self.tile, self.tile.tensor_checker
+        tile = self.tile.formats[fields.get("format_index", 0)]
+        checker = self.tile.tensor_checker
         if checker and opcode in checker.opcodes:
             sizes = tensor_sizes(Command(opcode=opcode, k=k, rows=rows, **fields), checker)
             return sum(astuple(sizes)[4:])
@@ -145,8 +148,9 @@ class TileBench:
             f"must be {self.image[wrong[0]]:#04x}")
 
     def sizes(self, largest_beats=700):
-        """Random rows, K and columns, small enough to simulate quickly."""
-        tile = self.tile
+        """Random rows, K and columns, small enough to simulate quickly; of any of the formats."""
+        self.format_index = self.random.randrange(len(self.tile.formats))
+        tile = self.tile.formats[self.format_index]
         # Several groups, and several beats.
         k = int(self.rng.integers(1, min(tile.k_max, 3 * max(tile.group, 4 * tile.lanes)) + 1))
         rows = int(self.rng.integers(1, max(2, min(300, largest_beats // tile.k_atoms(k)))))
@@ -154,7 +158,7 @@ class TileBench:
 
     async def load(self, column, k, special=0.1, nan=False):
         """Place a random activation vector and load it."""
-        tile = self.tile
+        tile = self.tile.formats[self.format_index]
         codes = random_codes(self.rng, tile.activation_format, (k,), special)
         if nan:
             codes[int(self.rng.integers(k))] = tile.activation_format.nan_code
@@ -163,11 +167,11 @@ class TileBench:
             assert len(part) <= self.scales - self.codes
             await self.place(address, part)
         return await self.command(opcode=Opcode.LOAD, columns=column, k=k, source=self.codes,
-                                  source_scales=self.scales)
+                                  source_scales=self.scales, format_index=self.format_index)
 
     async def gemv(self, rows, k, columns, special=0.1, **fields):
         """Place random weights and multiply; the result goes behind them, somewhere."""
-        tile = self.tile
+        tile = self.tile.formats[self.format_index]
         weight_rows = -(-rows // tile.description.scaling.weight_rows)
         codes = random_codes(self.rng, tile.weight_format, (rows, k), special)
         scales = self._scales((weight_rows, tile.groups(k)))
@@ -182,7 +186,7 @@ class TileBench:
         await self.place(source, stream)
         return await self.command(**dict(
             opcode=Opcode.GEMV, columns=columns, rows=rows, k=k, source=source,
-            target=target * tile.atom_bytes) | fields)
+            target=target * tile.atom_bytes, format_index=self.format_index) | fields)
 
     def _scales(self, shape):
         """Random scales [..., groups] of the tile's format."""

@@ -37,6 +37,7 @@ DESCRIPTIONS = (
     PROJECT / "tests" / "descriptions" / "aligned.toml",
     PROJECT / "tests" / "descriptions" / "fp32_tree.toml",
     PROJECT / "tests" / "descriptions" / "bf16.toml",
+    PROJECT / "tests" / "descriptions" / "several.toml",
 )
 
 

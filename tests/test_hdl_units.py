@@ -20,8 +20,10 @@ from tools.benches import units_of
 # The streams and other members of each unit; buses are named by their prefix.
 MEMBERS = {
     "decoder": {"i": In, "o": Out},
+    "subword_decoder": {"i": In, "o": Out},
     "zero_subtractor": {"i": In, "o": Out},
     "dot_array": {"i": In, "o": Out},
+    "subword_dot_array": {"i": In, "o": Out},
     "block_dot_array": {"i": In, "o": Out},
     "aligned_dot_array": {"i": In, "o": Out},
     "fp32_dot_array": {"i": In, "o": Out},
@@ -145,10 +147,10 @@ def test_wrong_record_is_rejected(unit: str) -> None:
 
 
 def test_streams_of_the_arithmetic_never_stall(tile: Tile) -> None:
-    units = {"decoder", "zero_subtractor", "dot_array", "block_dot_array", "aligned_dot_array",
-             "fp32_dot_array", "fp32_rounder", "fp32_multiplier", "fp32_adder", "scale_combiner",
-             "group_scaler", "row_accumulator", "column", "activation_buffer",
-             "scale_buffer"} & set(tile.units)
+    units = {"decoder", "subword_decoder", "subword_dot_array", "zero_subtractor", "dot_array",
+             "block_dot_array", "aligned_dot_array", "fp32_dot_array", "fp32_rounder",
+             "fp32_multiplier", "fp32_adder", "scale_combiner", "group_scaler", "row_accumulator",
+             "column", "activation_buffer", "scale_buffer"} & set(tile.units)
     assert len(units) >= 10
     for unit in units:
         members = _made(tile, unit).signature.members

@@ -23,9 +23,10 @@ ARROWS = {
 }
 
 # Units that compute numbers: each has a golden model of its own name.
-ARITHMETIC = ("decoder", "zero_subtractor", "dot_array", "block_dot_array", "aligned_dot_array",
-              "fp32_dot_array", "fp32_rounder", "fp32_multiplier", "fp32_adder",
-              "scale_combiner", "group_scaler", "row_accumulator", "column", "result_packer")
+ARITHMETIC = ("decoder", "subword_decoder", "zero_subtractor", "dot_array", "subword_dot_array",
+              "block_dot_array", "aligned_dot_array", "fp32_dot_array", "fp32_rounder",
+              "fp32_multiplier", "fp32_adder", "scale_combiner", "group_scaler", "row_accumulator",
+              "column", "result_packer")
 
 # Components that mean little without the others of their unit: each is a part of that unit, whose
 # bench proves all of them.

@@ -22,9 +22,14 @@ def _cases() -> dict[tuple[str, str], Tile]:
         for tile, records in tiles:
             if unit in records:
                 cases.setdefault((unit, records[unit].model_dump_json()), tile)
-    # Packed weights by activations that are whole atoms.
-    tile = load_tile(PROJECT / "tests" / "descriptions" / "mxfp6_fp8.toml")
-    return cases | {("tile", tile.model_dump_json()): tile}
+    # Packed weights by activations that are whole atoms; integers of two formats.
+    more = {"mxfp6_fp8": ("tile",), "int8_int4": (
+        "subword_decoder", "subword_dot_array", "column", "command_checker", "sequencer", "tile")}
+    for name, units in more.items():
+        tile = load_tile(PROJECT / "tests" / "descriptions" / f"{name}.toml")
+        records = tile.units | {"tile": tile}
+        cases |= {(unit, records[unit].model_dump_json()): tile for unit in units}
+    return cases
 
 
 CASES = _cases()
@@ -55,7 +60,8 @@ def test_every_unit_has_a_case() -> None:
                "group_scaler": 2, "secded_encoder": 1, "secded_decoder": 2, "inline_ecc": 1,
                "quantizer": 2, "row_packer": 2, "converter": 2, "reducer": 2, "transposer": 2,
                "tensor_checker": 2, "cast_window": 1, "aligned_dot_array": 1, "fp32_dot_array": 1,
-               "block_dot_array": 1, "zero_subtractor": 1, "gearbox": 1}
+               "block_dot_array": 1, "zero_subtractor": 1, "gearbox": 1,
+               "subword_decoder": 2, "subword_dot_array": 2}
         assert sets >= few.get(unit, 3), unit
 
 

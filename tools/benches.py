@@ -21,7 +21,8 @@ __all__ = ["UNITS", "UnitRun", "component", "run_bench", "run_unit", "units_of"]
 # Units of all tiles, in the order in which a fault is easiest to understand; the tile itself comes
 # last. Which of them a tile has, units_of says.
 UNITS = (
-    "decoder", "zero_subtractor", "dot_array", "block_dot_array", "aligned_dot_array",
+    "decoder", "subword_decoder", "zero_subtractor", "dot_array", "subword_dot_array",
+    "block_dot_array", "aligned_dot_array",
     "fp32_dot_array", "fp32_rounder", "fp32_multiplier", "fp32_adder", "scale_combiner",
     "group_scaler", "row_accumulator", "column", "activation_buffer", "scale_buffer", "fifo",
     "result_packer", "quantizer", "row_packer", "converter", "reducer", "transposer", "skid_buffer",
