@@ -20,21 +20,27 @@ from tools.simulation import HostRead, SystemRun, simulate
 __all__ = ["executed", "random_gemv", "random_tensor", "timed_gemv"]
 
 
-def random_gemv(tile: Tile, rows: int, k: int, seed: int) -> tuple[GemvJob, NDArray[np.uint32]]:
-    """A job of normally distributed operands, quantized by the tile's rules, and its result."""
+def random_gemv(tile: Tile, rows: int, k: int, seed: int,
+                format_index: int = 0) -> tuple[GemvJob, NDArray[np.uint32]]:
+    """A job of normally distributed operands, quantized by the tile's rules to one of its pairs of
+    formats, and its result."""
+    named = tile.formats[format_index]
     rng = np.random.default_rng(seed)
     scaling = tile.description.scaling
-    w, sw = quantize_blocks(rng.standard_normal((rows, k), np.float32), tile.weight_format, scaling)
-    x, sx = quantize(rng.standard_normal((tile.columns, k), np.float32), tile.activation_format,
+    w, sw = quantize_blocks(rng.standard_normal((rows, k), np.float32), named.weight_format,
+                            scaling)
+    x, sx = quantize(rng.standard_normal((tile.columns, k), np.float32), named.activation_format,
                      scaling)
-    return gemv_job(tile, w, sw, x, sx), gemv(w, sw, x, sx, tile)
+    return (gemv_job(tile, w, sw, x, sx, format_index=format_index),
+            gemv(w, sw, x, sx, named))
 
 
-def timed_gemv(tile: Tile, rows: int, k: int) -> tuple[SystemRun, bool, float]:
+def timed_gemv(tile: Tile, rows: int, k: int,
+               format_index: int = 0) -> tuple[SystemRun, bool, float]:
     """Simulate one: the run, whether the results are the golden model's, and its seconds."""
-    job, expected = random_gemv(tile, rows, k, seed=7)
+    job, expected = random_gemv(tile, rows, k, 7, format_index)
     # The build is not part of the figure: a first, tiny job pays for it.
-    small, _ = random_gemv(tile, 1, k, seed=7)
+    small, _ = random_gemv(tile, 1, k, 7, format_index)
     simulate(tile, small.image, small.commands)
     started = time.monotonic()
     done = simulate(tile, job.image, job.commands)

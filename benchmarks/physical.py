@@ -18,8 +18,8 @@ from benchmarks import libraries
 from benchmarks.rows import Row, report, row
 from benchmarks.sums import summing_tile
 from hdl.verilog import tile_rtlil, unit_rtlil
-from spec.arithmetic import AnyDotArrayParams, BlockDotArrayParams
-from spec.description import Quantize
+from spec.arithmetic import AnyDotArrayParams, BlockDotArrayParams, SubwordDotArrayParams
+from spec.description import Compute, Description, Quantize, Scaling
 from spec.load import load_tile
 from spec.tile import Tile
 from tools.benches import component
@@ -107,6 +107,7 @@ def dot_arrays(pdks: tuple[Pdk, ...] = ("nangate45", "asap7")) -> list[Row]:
             area, _ = _dot_array(tile, params, "nangate45")
             rows.append(row(f"dot array, {title}, nangate45, smallest: area per lane", area, "GE",
                             "synthesised", at_most=most))
+        rows += _several_formats()
         # With scales of blocks; registers stand behind its blocks in any case.
         tile = _tile("hbm3_nvfp4")
         params = tile.dot_array.model_copy(update={"multiply": 0, "adder_tree": 0})
@@ -121,13 +122,45 @@ def dot_arrays(pdks: tuple[Pdk, ...] = ("nangate45", "asap7")) -> list[Row]:
     return rows
 
 
+def _several_formats() -> list[Row]:
+    """Rows of one dot array of two pairs of formats over the larger of those with one pair each,
+    with two narrow groups in a beat, and with one."""
+    rows = []
+    cases = (("e4m3", "e2m1"), "E4M3 and FP4"), (("int8", "int4"), "INT8 and INT4")
+    for pair, title in cases:
+        for group in (32, 128):
+            tile = Tile(description=Description(
+                name="several", scaling=Scaling(group=group, weight_rows=1),
+                compute=Compute.model_validate({"weights": pair, "activations": pair})))
+            plain: dict[str, Any] = {"multiply": 0, "adder_tree": 0}
+            params = tile.dot_array.model_copy(update=plain)
+            assert isinstance(params, SubwordDotArrayParams)
+            params = params.model_copy(update={"narrow": params.narrow.model_copy(update=plain)})
+            both, *alone = (
+                None if area is None else count * one.lanes * area
+                for one, count in ((params, 1), (params.wide, 1),
+                                   (params.narrow, params.narrow_groups))
+                for area, _ in [_dot_array(tile, one, "nangate45")])
+            over = saved = None
+            if both is not None:
+                areas = [area for area in alone if area is not None]
+                over, saved = both / max(areas), both / sum(areas)
+            what = f"dot array, {title} in groups of {group}, nangate45, smallest"
+            rows += [row(f"{what}: area over the larger one's", over, "ratio", "synthesised",
+                         at_most=1.25),
+                     row(f"{what}: area over an array for each", saved, "ratio", "synthesised",
+                         at_most=1.0)]
+    return rows
+
+
 def _dot_array(tile: Tile, params: AnyDotArrayParams,
                pdk: Pdk) -> tuple[float | None, float | None]:
     """Area in gate equivalents per lane, and worst slack in ps; None without the library."""
     library = _library(pdk)
     if library is None:
         return None, None
-    name = "block_dot_array" if isinstance(params, BlockDotArrayParams) else "dot_array"
+    name = ("block_dot_array" if isinstance(params, BlockDotArrayParams) else
+            "subword_dot_array" if isinstance(params, SubwordDotArrayParams) else "dot_array")
     found = _mapped(tile, name, unit_rtlil(component(name, params), name), library, "area")
     slack = found.timing.critical.slack if isinstance(found.timing, TimingReport) else None
     return found.total.total_ge / params.lanes, slack

@@ -80,6 +80,8 @@ SHOWN = (
      "dot array and accumulator on Nangate45, smallest, per lane"),
     ("physical", "dot array, E4M3, asap7, pipelined for 1.25 ns: area per lane", "GE",
      "dot array and accumulator on ASAP7, pipelined for 1.25 ns, per lane"),
+    ("physical", "dot array, E4M3 and FP4 in groups of 32, nangate45, smallest: area over the "
+     "larger one's", "ratio", "E4M3 and FP4 in one dot array, over the area of E4M3 alone"),
     ("physical", "hbm3_fp8: GEMV, nangate45", "pJ per MAC", "energy of an E4M3 MAC, Nangate45"),
     ("physical", "hbm3_fp8: GEMV, asap7", "pJ per MAC", "energy of an E4M3 MAC, ASAP7"),
     ("physical", "ulx3s_fp8 on ECP5-85k: clock of the tile", "MHz",

@@ -33,7 +33,7 @@ def _ceil_divide(value: int, divisor: int) -> int:
 
 def command_sizes(command: Command, params: CommandCheckerParams) -> CommandSizes:
     """Return the sizes of a LOAD or a GEMV whose format, K and rows are legal."""
-    params = params.of_format(command.format_index)
+    params = params.formats[command.format_index]
     k_atoms = _ceil_divide(command.k, params.lanes)
     groups = _ceil_divide(command.k, params.group)
     if command.opcode == Opcode.LOAD:

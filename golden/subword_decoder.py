@@ -21,7 +21,12 @@ def subword_decoder(codes: NDArray[np.uint8], narrow: bool,
     :Formats: codes of ``params.wide`` or ``params.narrow``. The factors are those of wide codes,
         or of the wide codes that have the values of the even narrow ones; the odd ones are those of
         the odd narrow codes, or of code 0.
+    :Errors: ``TypeError`` for a wrong dtype, ``ValueError`` for a wrong shape.
     """
+    lanes = params.lanes * (2 if narrow else 1)
+    if codes.shape[-1:] != (lanes,):
+        raise ValueError(f"subword_decoder: codes must have the shape [..., {lanes}], not "
+                         f"{list(codes.shape)}")
     if not narrow:
         return (decoder(codes, params.wide_decoder),
                 decoder(np.zeros_like(codes), params.narrow_decoder))

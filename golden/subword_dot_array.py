@@ -28,11 +28,17 @@ def subword_dot_array(weights: NDArray[np.uint8], activations: NDArray[np.uint8]
         takes, or in two groups ``1 <= n <= 2 * lanes``; results ``[...]``.
     :Formats: codes of the wide formats or the narrow ones; sums as of
         :func:`golden.dot_array.dot_array`.
+    :Errors: ``TypeError`` for a wrong dtype, ``ValueError`` for a wrong shape.
     """
     if not narrow:
         total = dot_array(weights, activations, params)
         return SubwordSum(total, np.zeros_like(total.value))
     length = params.narrow.lanes * params.narrow.group_beats
+    longest, n = length * params.narrow_groups, weights.shape[-1]
+    if activations.shape[-1] != n or not 1 <= n <= longest:
+        raise ValueError(f"subword_dot_array: narrow operands must have the same 1 to {longest} "
+                         f"elements on both sides, not {n} weights and {activations.shape[-1]} "
+                         "activations")
     total = dot_array(weights[..., :length], activations[..., :length], params.narrow)
     second = np.zeros_like(total.value)
     if params.narrow_groups > 1 and weights.shape[-1] > length:

@@ -120,7 +120,7 @@ class CommandChecker(wiring.Component):
         rows = command.rows[:params.rows_bits]
         groups = by_format(lambda one: _ceil_divide(k, one.group))
         k_atoms = Signal(params.k_atoms_bits)
-        scales = Signal(range(params.groups_max * params.scale_rows + 1))
+        scales = Signal(range(params.scales_max + 1))
         scale_atoms = Signal(params.scale_atoms_bits)
         # Zero points come with the scales of a block.
         zero_atoms = Signal(params.zero_atoms_bits) if params.zeros_per_atom else Const(0)
@@ -131,14 +131,14 @@ class CommandChecker(wiring.Component):
         m.d.comb += [
             k_atoms.eq(by_format(lambda one: _ceil_divide(k, one.lanes))
                        * Mux(is_load, params.activation_atoms, 1)),
-            scales.eq(Mux(is_load, groups, groups * params.scale_rows)),
+            scales.eq(Mux(is_load, groups, by_format(lambda one: groups * one.scale_rows))),
             scale_atoms.eq(by_format(lambda one: _ceil_divide(scales, one.scales_per_atom))
                            + params.tensor_scale_atoms),
             *([zero_atoms.eq(_ceil_divide(scales, params.zeros_per_atom))]
               if params.zeros_per_atom else []),
             block_atoms.eq(scale_atoms + zero_atoms),
             padded_rows.eq(_ceil_divide(rows, params.rows_per_strip) * params.rows_per_strip),
-            blocks.eq(_ceil_divide(rows, params.rows_per_block)),
+            blocks.eq(by_format(lambda one: _ceil_divide(rows, one.rows_per_block))),
             result_atoms.eq(_ceil_divide(Mux(transposed, k, rows), params.rows_per_result_atom)),
         ]
 

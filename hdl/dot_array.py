@@ -4,6 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from hdl.booth import booth_digits, booth_product, booth_surplus
 from hdl.decoder import Factor, pairs_layout
 from hdl.pipeline import cut, delayed, flow
 from hdl.sum_tree import summed
@@ -70,6 +71,39 @@ def flagged(m: Module, beat, params: DotArrayParams, total, result, valid, first
     m.d.comb += result.nan.eq(total.nan | total.positive_infinity & total.negative_infinity)
 
 
+def _term_surplus(params: DotArrayParams) -> int:
+    """What a term of the adder tree is larger by than the product, so that it is never negative."""
+    if params.recoded:
+        return booth_surplus(-(-params.weight_format.bits // 2), params.activation_format.bits)
+    return 1 << params.product_bits - 1
+
+
+def _terms(m: Module, beat, params: DotArrayParams) -> list:
+    """The products of a beat in fixed point, with their surplus."""
+    terms = []
+    for lane, (product, shift) in enumerate(
+            signed_products(m, beat.weights, beat.activations, params, "")):
+        # No legal product needs more than product_bits.
+        term = Signal(signed(params.product_bits), name=f"term_{lane}")
+        m.d.comb += term.eq(product << shift)
+        # With the sign bit inverted, the term is larger by the weight of that bit, and never
+        # negative: the tree extends no signs.
+        terms += cut(m, params.shift > 0, **{f"fixed_{lane}": Cat(term[:-1], ~term[-1])})
+    return terms
+
+
+def _recoded_terms(m: Module, beat, params: DotArrayParams) -> list:
+    """The same by Booth's recoding of the weights."""
+    terms = []
+    for lane, sides in enumerate(zip(beat.weights, beat.activations, strict=True)):
+        weight, activation = (side.significand for side in sides)
+        digits = booth_digits(weight)
+        product = booth_product(m, digits, [activation] * len(digits), params.multiply,
+                                f"product_{lane}")
+        terms += cut(m, params.shift > 0, **{f"fixed_{lane}": product})
+    return terms
+
+
 class DotArray(wiring.Component):
     """Exact dot product of one scale group, ``lanes`` products per beat.
 
@@ -103,17 +137,9 @@ class DotArray(wiring.Component):
         m = Module()
         params = self.params
         beat = self.i.payload
-        terms = []
-        products = signed_products(m, beat.weights, beat.activations, params, "")
-        for lane, (product, shift) in enumerate(products):
-            # To fixed point. No legal product needs more than product_bits.
-            term = Signal(signed(params.product_bits), name=f"term_{lane}")
-            m.d.comb += term.eq(product << shift)
-            # With the sign bit inverted, the term is larger by the weight of that bit, and never
-            # negative: the tree extends no signs. All lanes' surplus is a constant.
-            terms += cut(m, params.shift, **{f"fixed_{lane}": Cat(term[:-1], ~term[-1])})
-
-        surplus = params.lanes << params.product_bits - 1
+        terms = (_recoded_terms if params.recoded else _terms)(m, beat, params)
+        # All lanes' surplus is a constant.
+        surplus = params.lanes * _term_surplus(params)
         beat_sum = summed(m, terms, params.tree_registers) - surplus
         cycles = params.LATENCY - 1
         valid = delayed(m, self.i.valid, cycles, "valid")

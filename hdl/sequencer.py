@@ -130,6 +130,10 @@ class Sequencer(wiring.Component):
             "stall_result": Out(1),
         })
 
+    def _by_format(self, narrow, values):
+        """The one of ``values``, of each format one, that a command needs."""
+        return Mux(narrow, values[1], values[0]) if len(values) > 1 else values[0]
+
     def elaborate(self, platform):
         m = Module()
         params = self.params
@@ -170,28 +174,26 @@ class Sequencer(wiring.Component):
         streaming, take = Signal(), Signal()
         address = Signal(checker.k_atoms_bits)
         span_base = Signal(checker.k_atoms_bits)
-        beat = Signal(range(max(2, params.span_beats)))
+        beat = Signal(range(max(2, *params.turn_beats)))
         slot = Signal(params.slot_bits)
         last_address, last_scale = Signal.like(address), Signal(checker.scale_atoms_bits)
         span = Signal(range(max(2, params.spans_max + 1)))
         # Beats of a group, and spans of a sum of the dot array, are powers of two.
-        group = address[params.group_beats.bit_length() - 1:]
-        last_beat = Const(params.span_beats - 1)
-        narrow = Const(0)
-        if checker.narrow is not None:
-            narrow = command.narrow
-            group = Mux(narrow, address[params.narrow_group_beats.bit_length() - 1:], group)
-            last_beat = Mux(narrow, params.narrow_group_beats - 1, last_beat)
+        narrow = command.narrow if checker.narrow is not None else Const(0)
+        group = self._by_format(narrow, [address[beats.bit_length() - 1:]
+                                         for beats in params.group_beats])
+        last_beat = self._by_format(narrow, [Const(beats - 1) for beats in params.turn_beats])
         sum_bits = (params.sum_beats // params.span_beats).bit_length() - 1
         transposed = command.transposed if checker.transposed else Const(0)
         # By transposed weights, a strip is a block, and the strips are counted to find its scale.
-        strips = params.strips_per_block
+        strips = max(params.strips_per_block)
         if checker.transposed:
             strips = max(strips, checker.scales_per_atom)
         strip = Signal(range(max(2, strips)))
         rows_left = Signal(checker.rows_bits)
         last_slot, strip_rows = Const(checker.rows_per_strip - 1), Const(checker.rows_per_strip)
-        strips_end = strip == params.strips_per_block - 1
+        strips_end = strip == self._by_format(narrow, [
+            Const(count - 1) for count in params.strips_per_block])
         if checker.transposed:
             block = checker.rows_per_block
             strip_rows = Mux(transposed, block, strip_rows)
@@ -237,12 +239,11 @@ class Sequencer(wiring.Component):
             m.d.sync += [all_written.eq(1), write_fault.eq(self.written.payload)]
 
         # A strip that spans several rows of scales picks by the row's number in the strip.
-        scale_row_bits = (checker.scale_rows - 1).bit_length()
-        weight_scale = Cat(slot[params.slot_bits - scale_row_bits:], group)
+        weight_scale = self._by_format(narrow, [
+            Cat(slot[params.slot_bits - (one.scale_rows - 1).bit_length():], group)
+            for one in checker.formats])
         if checker.transposed:
             weight_scale = Mux(transposed, strip, group)
-        elif not scale_row_bits:
-            weight_scale = group
 
         def numbered(scale):
             """The number of a beat's scale, or of the first of those that it has."""

@@ -4,6 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from hdl.booth import booth_digits, booth_product, booth_surplus
 from hdl.decoder import decoded_layout, pairs_layout
 from hdl.dot_array import flagged, group_sum_layout, signed_products
 from hdl.pipeline import cut, delayed, flow
@@ -33,9 +34,9 @@ class SubwordDotArray(wiring.Component):
     """Exact dot products of scale groups of one of two pairs of formats, beat by beat.
 
     A lane has the multiplier and the shifter of a wide product; of two narrow products, it makes
-    the even one. The odd one has its own, and stands in the low bits of the lane's term, which the
-    even one leaves free: the adder tree adds both in one. The golden model is
-    :func:`golden.subword_dot_array.subword_dot_array`.
+    the even one. The odd one has its own, and stands in the low bits of the lane's term, which even
+    ones leave free: the adder tree adds both at once. A lane of integers makes both in the rows of
+    one wide product. The golden model is :func:`golden.subword_dot_array.subword_dot_array`.
 
     :Shapes: one to ``group_beats`` beats of ``lanes`` wide pairs per group, or one to
         ``narrow.group_beats`` beats of ``2 * lanes`` narrow pairs, the first half of which are
@@ -71,59 +72,79 @@ class SubwordDotArray(wiring.Component):
         first = delayed(m, beat.first, cycles, "first")
         last = delayed(m, beat.last, cycles, "last")
         narrow = delayed(m, beat.narrow, cycles, "narrow")
-        terms = self._terms(m)
+        groups = self._integer_terms(m) if params.integers else self._terms(m)
+        sums = [summed(m, terms, params.tree_registers) for terms in groups]
+
+        # The surplus of terms that are never negative, of one group of them.
+        place, odd_bits = params.narrow_place, params.odd_bits
         lanes = params.lanes // params.narrow_groups
-        sums = [summed(m, terms[start:start + lanes], params.tree_registers)
-                for start in range(0, params.lanes, lanes)]
+        surplus = lanes * (booth_surplus(params.weight_format.bits // 2,
+                                         params.activation_format.bits)
+                           if params.integers else 1 << params.product_bits - 1)
+        odd_surplus = lanes << params.narrow.product_bits - 1 if odd_bits else 0
 
-        # The even sums above the odd ones, less the surplus of both.
-        place = params.even_place
-        surplus = lanes << params.term_bits - 1 - place
-        odd_surplus = lanes << params.narrow.product_bits - 1
-
-        def joined(total, surplus):
-            low = Mux(narrow, total[:place], 0)
-            return total[place:] + low - Mux(narrow, surplus + odd_surplus, surplus)
+        def joined(terms, groups):
+            """The sum of a narrow group, or of ``groups`` groups of wide terms its upper bits."""
+            odd = Mux(narrow, terms[:odd_bits], 0) if odd_bits else 0
+            return terms[place:] + odd - Mux(narrow, (surplus >> place) + odd_surplus,
+                                             groups * surplus >> place)
 
         both = sums[0]
         if params.narrow_groups > 1:
             both = both + Mux(narrow, 0, sums[1])
-        high = Signal(signed(params.sum_bits))
-        beat_sum = Signal(signed(params.sum_bits))
-        m.d.comb += [
-            high.eq(joined(both, Mux(narrow, surplus, surplus * params.narrow_groups))),
-            beat_sum.eq(Mux(narrow, high << params.narrow_shift, Cat(both[:place], high))),
-        ]
+        upper = Signal(signed(max(params.sum_bits - place, params.narrow.sum_bits)))
+        wide = Cat(both[:place], upper).as_signed()
+        m.d.comb += upper.eq(joined(both, params.narrow_groups))
+        beat_sum = Mux(narrow, upper << params.narrow_shift, wide)
+
+        # Accumulate over the beats of the group; a beat with two groups is all of them.
         total = Signal(subword_sum_layout(params))
         with m.If(valid):
             m.d.sync += total.value.eq(beat_sum + Mux(first, 0, total.value))
             if params.narrow_groups > 1:
-                # A beat with two groups is all of them.
-                m.d.sync += total.second.eq(Mux(narrow, joined(sums[1], surplus), 0))
+                m.d.sync += total.second.eq(Mux(narrow, joined(sums[1], 1), 0))
         m.d.sync += self.o.valid.eq(valid & last)
         m.d.comb += self.o.payload.eq(total)
         flagged(m, beat, params, total, self.o.payload, valid, first)
         return m
 
     def _terms(self, m):
-        """What each lane gives to the tree, never negative."""
+        """What is added in one narrow group, or in a half of the lanes, none of it negative: as in
+        the dot array, sign bits are inverted."""
         params, beat = self.params, self.i.payload
         narrow = delayed(m, beat.narrow, params.multiply, "narrow_terms")
         even = signed_products(m, beat.weights, beat.activations, params, "")
         odd = signed_products(m, beat.odd_weights, beat.odd_activations, params.narrow, "odd_")
-        terms = []
-        up = params.even_place - params.narrow_shift
+        lanes = params.lanes // params.narrow_groups
+        groups = [[] for _ in range(params.narrow_groups)]
         for lane, ((product, shift), (odd_product, odd_shift)) in enumerate(
                 zip(even, odd, strict=True)):
-            term = Signal(signed(params.term_bits), name=f"term_{lane}")
+            term = Signal(signed(params.product_bits), name=f"term_{lane}")
             odd_term = Signal(signed(params.narrow.product_bits), name=f"odd_term_{lane}")
-            shifted = product << shift
-            m.d.comb += [
-                term.eq(Mux(narrow, shifted << up, shifted) if up else shifted),
-                odd_term.eq(odd_product << odd_shift),
-            ]
-            # As in the dot array, the sign bits are inverted; of a wide beat, odd products are 0.
+            m.d.comb += [term.eq(product << shift), odd_term.eq(odd_product << odd_shift)]
+            # Of a wide beat, odd products are 0.
             low = Cat(odd_term[:-1], ~odd_term[-1] & narrow)
-            joined = Cat(term[:len(low)] | low, term[len(low):-1], ~term[-1])
-            terms += cut(m, params.shift, **{f"fixed_{lane}": joined})
-        return terms
+            groups[lane // lanes] += cut(m, params.shift, **{
+                f"fixed_{lane}": Cat(term[:len(low)] | low, term[len(low):-1], ~term[-1])})
+        return groups
+
+    def _integer_terms(self, m):
+        """The same of integers: a lane makes a wide product out of two by a half of the weight, or
+        adds two narrow ones, which then stand where the upper of these does."""
+        params, beat = self.params, self.i.payload
+        half, lanes = params.narrow.weight_format.bits, params.lanes // params.narrow_groups
+        groups = [[] for _ in range(params.narrow_groups)]
+        for lane in range(params.lanes):
+            weight, activation, odd_weight, odd_activation = (
+                side[lane].significand for side in (
+                    beat.weights, beat.activations, beat.odd_weights, beat.odd_activations))
+            code = Cat(weight[:half], Mux(beat.narrow, odd_weight.as_unsigned(), weight[half:]))
+            digits = booth_digits(code)
+            upper, middle, lower = digits[half // 2]
+            digits[half // 2] = upper, middle, lower & ~beat.narrow
+            low = Mux(beat.narrow, activation << half, activation)[:2 * half]
+            high = Mux(beat.narrow, odd_activation, activation)
+            values = [low] * (half // 2) + [high] * (half // 2)
+            product = booth_product(m, digits, values, params.multiply, f"product_{lane}")
+            groups[lane // lanes] += cut(m, params.shift, **{f"fixed_{lane}": product})
+        return groups

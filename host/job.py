@@ -48,12 +48,12 @@ class GemvJob:
         return sum(self._atoms(command) for command in self.commands)
 
     def _atoms(self, command: Command) -> int:
+        tile = self.tile.formats[command.format_index]
         if command.opcode == Opcode.LOAD:
-            return (self.tile.activation_atoms(command.k)
-                    + self.tile.activation_scale_atoms(command.k))
+            return tile.activation_atoms(command.k) + tile.activation_scale_atoms(command.k)
         if command.transposed:
-            return self.tile.transposed_stream_atoms(command.rows, command.k)
-        return self.tile.weight_stream_atoms(command.rows, command.k)
+            return tile.transposed_stream_atoms(command.rows, command.k)
+        return tile.weight_stream_atoms(command.rows, command.k)
 
     def results(self, image: NDArray[np.uint8]) -> NDArray[Any]:
         """Result codes [rows, columns] out of the memory after the commands."""
@@ -65,8 +65,9 @@ class GemvJob:
 
 def gemv_job(tile: Tile, weights: NDArray[Any], weight_scales: NDArray[Any],
              activations: NDArray[Any], activation_scales: NDArray[Any],
-             transposed: bool = False) -> GemvJob:
-    """Lay out ``weights`` [M, K] and ``activations`` [C, K] with their scales.
+             transposed: bool = False, format_index: int = 0) -> GemvJob:
+    """Lay out ``weights`` [M, K] and ``activations`` [C, K] with their scales, all in the formats
+    of ``tile.formats[format_index]``.
 
     With ``transposed``, ``activations`` are [C, M], and there is a result for each of K. More
     vectors than the tile has columns take several passes over the weights.
@@ -74,6 +75,7 @@ def gemv_job(tile: Tile, weights: NDArray[Any], weight_scales: NDArray[Any],
     :Errors: :class:`JobError` when K, M or the memory is too large for the tile, or when it cannot
         multiply by transposed weights.
     """
+    layout = tile.formats[format_index]
     rows, k = weights.shape
     if transposed and not tile.transposed_gemv:
         raise JobError(f"{tile.name} cannot multiply by transposed weights: that takes [transpose] "
@@ -102,18 +104,19 @@ def gemv_job(tile: Tile, weights: NDArray[Any], weight_scales: NDArray[Any],
     length, results = (rows, k) if transposed else (k, rows)
     commands: list[Command] = []
     passes: list[tuple[int, int]] = []
-    weights_at = place(pack_weights(weights, weight_scales, tile))
+    weights_at = place(pack_weights(weights, weight_scales, layout))
     for start in range(0, len(activations), tile.columns):
         columns = min(tile.columns, len(activations) - start)
         for column in range(columns):
             codes, scales = pack_activations(activations[start + column],
-                                             activation_scales[start + column], tile)
+                                             activation_scales[start + column], layout)
             commands.append(Command(opcode=Opcode.LOAD, columns=column, tag=len(commands), k=length,
-                                    source=place(codes), source_scales=place(scales)))
+                                    source=place(codes), source_scales=place(scales),
+                                    format_index=format_index))
         results_at = place(bytes(tile.result_atoms(results) * tile.atom_bytes))
         commands.append(Command(opcode=Opcode.GEMV, columns=columns, tag=len(commands), k=k,
                                 rows=rows, source=weights_at, target=results_at,
-                                transposed=int(transposed)))
+                                transposed=int(transposed), format_index=format_index))
         passes.append((results_at, columns))
     check_memory(tile, end)
     image = np.frombuffer(b"".join(parts), np.uint8).copy()

@@ -9,7 +9,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from spec.formats import (
-    E4M3, FORMATS, FP32, SCALE_FORMATS, FloatFormat, NumberFormat, ScaleFormat,
+    E4M3, FORMATS, FP32, SCALE_FORMATS, FloatFormat, IntegerFormat, NumberFormat, ScaleFormat,
 )
 from spec.units import UnitParams, slot_bits
 
@@ -145,6 +145,18 @@ class DotArrayParams(ProductsParams):
         return (self.largest_product * self.lanes * self.group_beats).bit_length() + 1
 
     @property
+    def integers(self) -> bool:
+        """Whether both operand formats are integers."""
+        return all(isinstance(fmt, IntegerFormat)
+                   for fmt in (self.weight_format, self.activation_format))
+
+    @property
+    def recoded(self) -> bool:
+        """Whether products are rows of Booth's recoding. Of weights of 8 bits, yosys makes these by
+        itself, and smaller ones where the library is mapped for speed."""
+        return self.integers and self.weight_format.bits < 8
+
+    @property
     def has_sign_bits(self) -> bool:
         """Whether either operand format has its sign beside its significand."""
         return any(isinstance(fmt, FloatFormat)
@@ -176,16 +188,23 @@ class SubwordDotArrayParams(DotArrayParams):
         return self.narrow.lsb_exponent - self.lsb_exponent
 
     @property
-    def even_place(self) -> int:
-        """Place of the even products in the terms of lanes, above the sum of the odd ones: no less
-        than ``narrow_shift``."""
-        lanes = self.lanes // self.narrow_groups
-        return max(self.narrow_shift, self.narrow.product_bits + (lanes - 1).bit_length())
+    def narrow_place(self) -> int:
+        """Place of narrow products in the terms of lanes."""
+        return self.narrow.weight_format.bits if self.integers else self.narrow_shift
 
     @property
-    def term_bits(self) -> int:
-        """Two's complement width of what a lane gives."""
-        return max(self.product_bits, self.even_place + self.narrow.product_bits)
+    def odd_bits(self) -> int:
+        """Bits of the sum of a beat's odd products, never negative, below the even ones, which are
+        multiples of ``2**narrow_shift``; 0 of integers, whose lanes add both."""
+        if self.integers:
+            return 0
+        lanes = self.lanes // self.narrow_groups
+        return self.narrow.product_bits + (lanes - 1).bit_length()
+
+    @property
+    def sum_bits(self) -> int:
+        """Two's complement width of the sum of one group of either formats."""
+        return max(super().sum_bits, self.narrow.sum_bits + self.narrow_shift)
 
 
 class BlockDotArrayParams(ProductsParams):

@@ -134,6 +134,10 @@ class Scaling(Section):
         128, ge=8, le=4096, description="Elements along K that share a scale.")
     weight_rows: PowerOfTwo = Field(
         128, ge=1, le=1024, description="Rows of weights that share a scale.")
+    narrow_group: Annotated[int, Field(ge=8, le=4096), IsPowerOfTwo] | None = Field(
+        None, description="scaling.group of the second of two formats, if it is another.")
+    narrow_weight_rows: Annotated[int, Field(ge=1, le=1024), IsPowerOfTwo] | None = Field(
+        None, description="scaling.weight_rows of the second of two formats, if it is another.")
     amax_floor: float = Field(
         1e-4, ge=0.0, le=1.0, description="Least amax that a scale is made from; 0 for no floor.")
 
@@ -256,11 +260,17 @@ def resolved(description: Description, grade: Grade | None) -> Description:
 
 def single_formats(description: Description) -> tuple[Description, ...]:
     """The description with each of its pairs of formats alone, in their order."""
-    compute = description.compute
+    compute, scaling = description.compute, description.scaling
+    if len(compute.pairs) == 1:
+        return (description,)
+    none = {"narrow_group": None, "narrow_weight_rows": None}
+    second = {"group": scaling.narrow_group or scaling.group,
+              "weight_rows": scaling.narrow_weight_rows or scaling.weight_rows}
     return tuple(
-        description.model_copy(update={"compute": compute.model_copy(
-            update={"weights": weights, "activations": activations})})
-        for weights, activations in compute.pairs)
+        description.model_copy(update={
+            "compute": compute.model_copy(update={"weights": weights, "activations": activations}),
+            "scaling": scaling.model_copy(update=none | own)})
+        for (weights, activations), own in zip(compute.pairs, ({}, second), strict=True))
 
 
 def conflicts(description: Description, grade: Grade | None) -> list[Conflict]:
@@ -301,6 +311,10 @@ def conflicts(description: Description, grade: Grade | None) -> list[Conflict]:
               f"{atom_bytes * 8 // result_bits} columns")
         found += _tensor_conflicts(description, atom_bytes, atom_key)
         found += _beat_conflicts(description, atom_bytes, atom_key)
+    for key in ("narrow_group", "narrow_weight_rows"):
+        check(getattr(scaling, key) is None, (f"scaling.{key}", "compute.weights"),
+              f"scaling.{key} is of the second of two formats, but compute.weights = "
+              f"{compute.weights!r} is one; leave it out")
     found += _format_conflicts(description)
     rule_format = scaling.rule.split("-")[0]
     check(rule_format == scaling.format, ("scaling.rule", "scaling.format"),
@@ -336,9 +350,11 @@ def _several_conflicts(description: Description, grade: Grade | None) -> list[Co
     atom_bytes, atom_key = grade.atom_bytes if grade is not None else 0, "memory.grade"
     if isinstance(memory, Axi4Memory):
         atom_bytes, atom_key = memory.atom_bytes, "memory.atom_bytes"
-    check(scaling.group >= atom_bytes, ("scaling.group", "compute.weights", atom_key),
-          f"scaling.group = {scaling.group} is shorter than one atom of {atom_bytes} weights, of "
-          f"which two formats are one group; allowed: {atom_bytes} or more")
+    for key, group in (("scaling.group", scaling.group),
+                       ("scaling.narrow_group", scaling.narrow_group or atom_bytes)):
+        check(group >= atom_bytes, (key, "compute.weights", atom_key),
+              f"{key} = {group} is shorter than one atom of {atom_bytes} bytes, which two formats "
+              f"of weights need; allowed: {atom_bytes} or more")
     return found
 
 

@@ -239,7 +239,7 @@ WEIGHT_FORMATS: dict[str, WeightFormat] = {
 SCALE_FORMATS = {"e8m0": E8M0, "fp32": ScaleFormat("fp32", 32), "e4m3": ScaleFormat("e4m3", 8)}
 
 
-# Formats of 4 bits, and those of 8 bits that have all of their values.
+# Formats of 4 bits, and those of 8 bits and the same kind that have all of their values.
 WIDER_FORMATS: dict[str, tuple[str, ...]] = {"e2m1": ("e4m3", "e5m2"), "int4": ("int8",)}
 
 

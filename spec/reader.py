@@ -283,7 +283,7 @@ class _Check(Generic[Model]):
                 if name.partition(".")[0] in self.keys:
                     name = name.partition(".")[0]
                 # Of an array, several items may be wrong: one problem.
-                missing[name] = found["type"] == "missing"
+                missing[name] = found["type"] == "missing" and len(place) <= 2
             for name, absent in missing.items():
                 self._wrong(name, missing=absent)
             return None

@@ -118,12 +118,13 @@ class Tile(TensorTile):
     @property
     def activation_scale_buffer(self) -> ScaleBufferParams:
         """Buffer of one column's activation scales."""
-        return self._scale_buffer(1)
+        return self._scale_buffer(max(tile.stored_groups(self.k_max) for tile in self.formats))
 
     @property
     def weight_scale_buffer(self) -> ScaleBufferParams:
         """Buffer of one block's weight scales."""
-        return self._scale_buffer(self.scale_rows)
+        return self._scale_buffer(max(tile.stored_groups(self.k_max) * tile.scale_rows
+                                      for tile in self.formats))
 
     @property
     def weight_zero_buffer(self) -> ScaleBufferParams | None:
@@ -153,10 +154,9 @@ class Tile(TensorTile):
         """Groups of one beat of any format."""
         return max(tile.groups_per_beat for tile in self.formats)
 
-    def _scale_buffer(self, rows: int) -> ScaleBufferParams:
-        """A buffer of the scales of ``rows`` rows, and of the atom with that of the tensor, which
-        is written behind them."""
-        scales = rows * max(tile.stored_groups(self.k_max) for tile in self.formats)
+    def _scale_buffer(self, scales: int) -> ScaleBufferParams:
+        """A buffer of ``scales`` scales, and of the atom with that of the tensor, which is written
+        behind them."""
         per_atom = self.atom_bits // self.scale_format.bits
         atoms = -(-scales // per_atom) + self.tensor_scale_atoms
         return ScaleBufferParams(
@@ -269,7 +269,7 @@ class Tile(TensorTile):
     def _summing_units(self) -> dict[str, UnitParams]:
         """The units that make FP32 sums of products."""
         if isinstance(self.dot_array, SubwordDotArrayParams):
-            return {"dot_array": self.dot_array.wide, "subword_dot_array": self.dot_array,
+            return {"subword_dot_array": self.dot_array,
                     "fp32_rounder": self.column.fp32_rounder}
         if isinstance(self.dot_array, DotArrayParams):
             return {"dot_array": self.dot_array, "fp32_rounder": self.column.fp32_rounder}

@@ -262,12 +262,10 @@ class CommandCheckerParams(UnitParams):
         """Width of what is known of a column's vector: its K, and above that its format."""
         return self.k_bits + self.narrow_bits
 
-    def of_format(self, format_index: int) -> "CommandCheckerParams":
-        """The record of the format that a command names."""
-        if not format_index:
-            return self
-        assert self.narrow is not None and format_index == 1
-        return self.narrow
+    @property
+    def formats(self) -> tuple["CommandCheckerParams", ...]:
+        """The record of each format, by the number that a command names."""
+        return (self,) if self.narrow is None else (self, self.narrow)
 
     @property
     def packed(self) -> bool:
@@ -298,6 +296,12 @@ class CommandCheckerParams(UnitParams):
     def groups_max(self) -> int:
         """Most groups of one row."""
         return -(-self.k_max // self.group)
+
+    @property
+    def scales_max(self) -> int:
+        """Most scales in front of one block of rows, in counts of ``group``."""
+        own = self.groups_max * self.scale_rows
+        return own if self.narrow is None else max(own, self.narrow.scales_max)
 
     @property
     def scale_atoms_bits(self) -> int:
@@ -360,18 +364,20 @@ class SequencerParams(UnitParams):
     @property
     def spans_max(self) -> int:
         """Most spans of one row."""
-        return -(-self.checker.k_max // (self.checker.lanes * self.span_beats))
+        own = self.checker.lanes * self.span_beats
+        if self.checker.narrow is not None:
+            own = min(own, self.checker.narrow.group)
+        return -(-self.checker.k_max // own)
 
     @property
-    def group_beats(self) -> int:
-        """Atoms of one full group."""
-        return self.checker.group // self.checker.lanes
+    def group_beats(self) -> tuple[int, ...]:
+        """Atoms of one full group, of each format."""
+        return tuple(one.group // one.lanes for one in self.checker.formats)
 
     @property
-    def narrow_group_beats(self) -> int:
-        """Atoms of one full group of the second format, and of its rows' turns."""
-        assert self.checker.narrow is not None
-        return self.checker.narrow.group // self.checker.narrow.lanes
+    def turn_beats(self) -> tuple[int, ...]:
+        """Beats after which rows take turns, of each format; of a second one, those of a group."""
+        return self.span_beats, *self.group_beats[1:]
 
     @property
     def scale_part_bits(self) -> int:
@@ -388,9 +394,9 @@ class SequencerParams(UnitParams):
         return slot_bits(rows)
 
     @property
-    def strips_per_block(self) -> int:
-        """Strips of a full block."""
-        return self.checker.rows_per_block // self.checker.rows_per_strip
+    def strips_per_block(self) -> tuple[int, ...]:
+        """Strips of a full block, of each format."""
+        return tuple(one.rows_per_block // one.rows_per_strip for one in self.checker.formats)
 
 
 class RegisterFileParams(UnitParams):

@@ -120,11 +120,11 @@ class _Checking:
             return Command(Opcode.FENCE, tag=tag), (0, 0), [0] * params.columns
         load = opcode == Opcode.LOAD
         index = rng.randrange(1 + params.narrow_bits)
-        one = params.of_format(index)
+        one = params.formats[index]
         k = self._near(1, params.k_max, one.lanes, one.group)
         transposed = params.transposed and not load and rng.random() < 0.4
         rows = 0 if load else self._near(1, params.k_max if transposed else params.rows_max,
-                                         params.rows_per_strip, params.rows_per_block)
+                                         one.rows_per_strip, one.rows_per_block)
         columns = rng.randrange(params.columns) + (not load)
         command = Command(opcode, columns=columns, tag=tag, k=k, rows=rows, transposed=transposed,
                           format_index=index)

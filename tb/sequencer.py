@@ -275,14 +275,13 @@ class _Sequencing:
 
     def gemv(self, columns, k, rows, read_fault=ReadFault.NONE, write_fault=ReadFault.NONE):
         """A GEMV; with faults of the memory."""
-        params, checker, narrow = self.params, self.checker, self._format()
+        params, narrow = self.params, self._format()
+        checker = self.checker.formats[narrow]
         sizes, values = self._values(Command(Opcode.GEMV, columns=columns, k=k, rows=rows,
                                              format_index=narrow))
         scale_bits = params.weight_scale_buffer
         weight_rows = checker.rows_per_block // checker.scale_rows
-        span, group_beats = params.span_beats, params.group_beats
-        if narrow:
-            span = group_beats = params.narrow_group_beats
+        span, group_beats = params.turn_beats[narrow], params.group_beats[narrow]
         parts = params.scale_part_bits
         spans, tail = -(-sizes.k_atoms // span), sizes.k_atoms % span
         of_sum = 1 if narrow else params.sum_beats // span
@@ -309,7 +308,7 @@ class _Sequencing:
                             last = beat == beats - 1
                             atoms.append(self._use(
                                 "beats",
-                                (narrow, checker.narrow_bits),
+                                (narrow, self.checker.narrow_bits),
                                 (place * span + beat,
                                  params.activation_buffer.address_bits),
                                 (scale, scale_bits.index_bits + parts),
@@ -346,8 +345,9 @@ class _Sequencing:
         atoms = []
         for block in range(0, rows, checker.rows_per_block):
             scale = block // checker.rows_per_block % checker.scales_per_atom
-            for start in range(0, k_atoms, params.group_beats):
-                group, end = start // params.group_beats, min(start + params.group_beats, k_atoms)
+            beats = params.group_beats[0]
+            for start in range(0, k_atoms, beats):
+                group, end = start // beats, min(start + beats, k_atoms)
                 atoms.append(self._use("weight_scales", (0, scale_bits.address_bits)))
                 for slot in range(min(checker.rows_per_block, rows - block)):
                     for address in range(start, end):

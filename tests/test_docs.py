@@ -24,7 +24,7 @@ from benchmarks.readme import BENCHMARKS, RESULTS, render, updated
 from golden.quantizer import quantize
 from hdl import command_scheduler
 from hdl.dram_port import command_members, data_members
-from spec.arithmetic import BlockDotArrayParams, DotArrayParams
+from spec.arithmetic import BlockDotArrayParams, DotArrayParams, SubwordDotArrayParams
 from spec.commands import FIELDS, ErrorCode, Opcode
 from spec.description import Convert, Quantize, Reduce, Scaling, Transpose
 from spec.dram_rules import DramCommand
@@ -228,6 +228,19 @@ def test_the_widths_of_nvfp4_are_its_units() -> None:
         assert (magnitude << -exponent).bit_length() + 1 == int(width)
 
 
+def test_the_places_of_two_products_are_the_dot_arrays() -> None:
+    for operands, narrow_operands, unit, *widths in table("numerics.md", "8-bit operands"):
+        (weights, activations), (narrow, _) = (
+            names.split(" x ") for names in (operands, narrow_operands))
+        assert narrow_operands == f"{narrow} x {narrow}"
+        params = [SubwordDotArrayParams(
+            weights=weights, activations=activations, lanes=32, group_beats=4,
+            narrow=DotArrayParams(weights=narrow, activations=narrow, lanes=lanes, group_beats=1))
+            for lanes in (32, 64)]
+        assert unit == f"2^{params[0].narrow_shift}"
+        assert widths == [str(one.odd_bits or "added in the lane") for one in params]
+
+
 def test_the_scales_are_the_quantizers() -> None:
     rules = ("e8m0-ceil", "e8m0-floor", "fp32-div")
     for amax, *scales in table("numerics.md", "amax"):
@@ -250,7 +263,7 @@ def test_the_latencies_of_other_formats_and_sums_are_the_units(default_tile: Til
         update=values)}) for values in ({"accumulation": "aligned", "accumulation_bits": 14},
                                         {"accumulation": "fp32-tree"})]
     tiles = [*(load_tile(PROJECT / "tiles" / f"{name}.toml")
-               for name in ("hbm3_mxfp6", "hbm3_uint4_fp8", "hbm3_nvfp4")),
+               for name in ("hbm3_mxfp6", "hbm3_uint4_fp8", "hbm3_nvfp4", "hbm3_mxfp8_mxfp4")),
              *(Tile(description=description) for description in sums)]
     units = {name: params for tile in tiles for name, params in tile.units.items()
              if name not in default_tile.units}
@@ -276,9 +289,12 @@ def test_beats_hold_what_the_table_says() -> None:
 
 def test_the_share_of_scales_is_that_of_the_streams() -> None:
     rows = table("architecture.md", "description")
-    assert {"hbm3_mxfp6", "hbm3_nvfp4", "hbm3_uint4_fp8"} <= {row[0] for row in rows}
+    names = {row[0] for row in rows}
+    assert {"hbm3_mxfp6", "hbm3_nvfp4", "hbm3_uint4_fp8", "hbm3_mxfp8_mxfp4"} <= names
+    # Of two pairs of formats, each has a row, in their order.
+    tiles = {name: list(load_tile(PROJECT / "tiles" / f"{name}.toml").formats) for name in names}
     for name, formats, scales, group, weight_rows, share in rows:
-        tile = load_tile(PROJECT / "tiles" / f"{name}.toml")
+        tile = tiles[name].pop(0)
         fmt, scaling = tile.weight_format, tile.description.scaling
         assert formats == f"{fmt.name.upper()} by {tile.activation_format.name.upper()}"
         assert scales.partition(",")[0] == tile.scale_format.name.upper()
@@ -286,6 +302,7 @@ def test_the_share_of_scales_is_that_of_the_streams() -> None:
         block = tile.rows_per_block
         stream = tile.weight_stream_atoms(block, 4096)
         assert share == f"{100 * (1 - tile.weight_atoms(block, 4096) / stream):.2f} %"
+    assert not any(tiles.values())
 
 
 def test_the_keys_of_the_tensor_units_are_the_descriptions() -> None:

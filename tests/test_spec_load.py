@@ -18,9 +18,10 @@ _NVFP4 = '[scaling]\nformat = "e4m3"\nrule = "e4m3-nvfp4"\ngroup = 16\n'
 _FP6 = '[compute]\nweights = "e2m3"\n'
 _UINT4 = '[compute]\nweights = "uint4"\n'
 _UINT8 = '[compute]\nweights = "uint8"\n'
-_ACTIVATIONS = ('one of "e4m3", "e5m2", "int8", "mxint8", "e2m3", "e3m2", "e2m1", "int4", "bf16", '
-                '"fp16"')
-_WEIGHTS = _ACTIVATIONS + ', "uint4", "uint8"'
+_TWO = '[compute]\nweights = ["e4m3", "e2m1"]\nactivations = ["e4m3", "e2m1"]\n'
+_NAMES = 'one of "e4m3", "e5m2", "int8", "mxint8", "e2m3", "e3m2", "e2m1", "int4", "bf16", "fp16"'
+_ACTIVATIONS = _NAMES + ", or an array of two of these"
+_WEIGHTS = _NAMES + ', "uint4", "uint8", or an array of two of these'
 
 
 def problems_of(tmp_path: Path, text: str | bytes) -> list[str]:
@@ -119,6 +120,17 @@ def test_problems_carry_their_facts(tmp_path: Path) -> None:
     ('[compute]\nactivations = "fp8"', f'compute.activations must be {_ACTIVATIONS}, not "fp8"'),
     ('[compute]\nactivations = "uint4"',
      f'compute.activations must be {_ACTIVATIONS}, not "uint4"'),
+    ('[compute]\nweights = ["e4m3", "e2m2"]',
+     f'compute.weights must be {_WEIGHTS}, not ["e4m3", "e2m2"]'),
+    ('[compute]\nweights = ["E4M3", "fp4"]',
+     f'compute.weights must be {_WEIGHTS}, not ["E4M3", "fp4"]'),
+    ('[compute]\nweights = ["e4m3", 4]', f'compute.weights must be {_WEIGHTS}, not ["e4m3", 4]'),
+    ('[compute]\nweights = ["e5m2", "e4m3", "e2m1"]',
+     f'compute.weights must be {_WEIGHTS}, not ["e5m2", "e4m3", "e2m1"]'),
+    ('[compute]\nweights = ["e4m3", ["e2m1"]]',
+     f"compute.weights must be {_WEIGHTS}, not an array"),
+    ('[compute]\nactivations = ["int8", "uint4"]',
+     f'compute.activations must be {_ACTIVATIONS}, not ["int8", "uint4"]'),
     ("[compute]\npromotion_interval = 48",
      "compute.promotion_interval must be a power of two in [8, 4096], not 48"),
     ("[scaling]\namax_floor = nan", "scaling.amax_floor must be a number in [0, 1], not nan"),
@@ -263,6 +275,107 @@ def test_names_a_conflict_between_keys(tmp_path: Path, text: str, message: str) 
     assert re.sub(r"^t.toml:\d+: ", "", problem) == message
 
 
+@pytest.mark.parametrize(("weights", "activations", "pairs"), [
+    # One format on one side; the same twice; the narrow one first.
+    ('["e4m3", "e2m1"]', '"e4m3"', "e4m3 x e4m3 and e2m1 x e4m3"),
+    ('["e4m3", "e4m3"]', '["e4m3", "e4m3"]', "e4m3 x e4m3 and e4m3 x e4m3"),
+    ('["e2m1", "e4m3"]', '["e2m1", "e4m3"]', "e2m1 x e2m1 and e4m3 x e4m3"),
+    ('"e2m1"', '["e4m3", "e2m1"]', "e2m1 x e4m3 and e2m1 x e2m1"),
+    # Narrow values that the weights or the activations do not have, or not exactly.
+    ('["e4m3", "int4"]', '["e4m3", "int4"]', "e4m3 x e4m3 and int4 x int4"),
+    ('["int8", "e2m1"]', '["int8", "e2m1"]', "int8 x int8 and e2m1 x e2m1"),
+    ('["e4m3", "e2m1"]', '["int8", "e2m1"]', "e4m3 x int8 and e2m1 x e2m1"),
+    ('["mxint8", "int4"]', '["mxint8", "int4"]', "mxint8 x mxint8 and int4 x int4"),
+    # Two narrow formats in one pair; codes of 6 bits; zero points.
+    ('["e4m3", "e2m1"]', '["e4m3", "int4"]', "e4m3 x e4m3 and e2m1 x int4"),
+    ('["e4m3", "e2m3"]', '["e4m3", "e2m3"]', "e4m3 x e4m3 and e2m3 x e2m3"),
+    ('["uint8", "uint4"]', '["int8", "int4"]', "uint8 x int8 and uint4 x int4"),
+])
+def test_names_pairs_of_formats_that_share_no_dot_array(tmp_path: Path, weights: str,
+                                                        activations: str, pairs: str) -> None:
+    text = f'name = "t"\n[compute]\nweights = {weights}\nactivations = {activations}\n'
+    assert problems_of(tmp_path, text) == [
+        f"t.toml:3: compute.weights and compute.activations have the pairs {pairs}, which do not "
+        "share one dot array; allowed: two of 8 bits, and two of 4 bits whose values they have: "
+        'e4m3 or e5m2 with e2m1, or int8 with int4, for example weights = ["e4m3", "e2m1"] and '
+        'activations = ["e4m3", "e2m1"]']
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    (_TWO + 'accumulation = "fp32-tree"',
+     "compute.accumulation = 'fp32-tree' is of one pair of formats, but compute.weights lists two; "
+     "allowed: exact"),
+    (_TWO + 'accumulation = "aligned"\naccumulation_bits = 14',
+     "compute.accumulation = 'aligned' is of one pair of formats, but compute.weights lists two; "
+     "allowed: exact"),
+    (_TWO + "[scaling]\ngroup = 16",
+     "scaling.group = 16 is shorter than one atom of 32 bytes, which two formats of weights "
+     "need; allowed: 32 or more"),
+    (f"[memory]\natom_bytes = 64\n{_TWO}[scaling]\ngroup = 32",
+     "scaling.group = 32 is shorter than one atom of 64 bytes, which two formats of weights "
+     "need; allowed: 64 or more"),
+    (f'[memory]\ninterface = "native"\ngrade = "ddr5_4800"\n{_TWO}[scaling]\ngroup = 32',
+     "scaling.group = 32 is shorter than one atom of 64 bytes, which two formats of weights "
+     "need; allowed: 64 or more"),
+    (_TWO + "[scaling]\nnarrow_group = 16",
+     "scaling.narrow_group = 16 is shorter than one atom of 32 bytes, which two formats of weights "
+     "need; allowed: 32 or more"),
+    ("[scaling]\nnarrow_group = 64",
+     "scaling.narrow_group is of the second of two formats, but compute.weights = 'e4m3' is one; "
+     "leave it out"),
+    ('[compute]\nweights = "e2m1"\n[scaling]\nnarrow_weight_rows = 1',
+     "scaling.narrow_weight_rows is of the second of two formats, but compute.weights = 'e2m1' is "
+     "one; leave it out"),
+    # What one of the pairs, or each of them, does not go with is named once.
+    (_TWO + "promotion_interval = 64",
+     "compute.promotion_interval belongs to accumulation = 'aligned' or 'fp32-tree', but "
+     "compute.accumulation = 'exact'; leave it out"),
+    (_TWO + '[scaling]\nformat = "fp32"',
+     "scaling.rule = 'e8m0-ceil' makes e8m0 scales, but scaling.format = 'fp32'; allowed with "
+     "fp32: fp32-div"),
+])
+def test_names_what_two_pairs_of_formats_do_not_go_with(tmp_path: Path, text: str,
+                                                        message: str) -> None:
+    (problem,) = problems_of(tmp_path, f'name = "t"\n{text}\n')
+    assert re.sub(r"^t.toml:\d+: ", "", problem) == message
+
+
+def test_names_every_conflict_of_two_pairs_of_formats(tmp_path: Path) -> None:
+    path = tmp_path / "t.toml"
+    path.write_text('name = "t"\n[compute]\nweights = ["bf16", "e2m1"]\n'
+                    'activations = ["bf16", "e2m1"]\naccumulation = "fp32-tree"\n'
+                    "[scaling]\ngroup = 8\n[convert]\n")
+    with pytest.raises(DescriptionError) as caught:
+        load_description(path)
+    assert [problem.keys for problem in caught.value.problems] == [
+        # Of both together, of the first and of the second, by their lines.
+        ("compute.weights", "compute.activations"), ("compute.weights", "convert"),
+        ("compute.weights", "scaling.format"), ("compute.weights", "convert"),
+        ("compute.activations", "convert"), ("compute.activations", "scaling.format"),
+        ("compute.activations", "convert"),
+        ("compute.accumulation", "compute.weights", "compute.activations"),
+        ("scaling.group", "compute.weights", "memory.atom_bytes"),
+        ("scaling.group", "convert", "memory.atom_bytes"),
+        ("scaling.group", "compute.accumulation", "memory.atom_bytes"),
+        ("scaling.group", "compute.accumulation", "memory.atom_bytes")]
+
+
+def test_two_pairs_of_formats_are_read_in_their_order(tmp_path: Path) -> None:
+    path = tmp_path / "t.toml"
+    path.write_text('name = "t"\n[compute]\nweights = ["e5m2", "e2m1"]\n'
+                    'activations = ["e4m3", "e2m1"]\n')
+    tile = load_tile(path)
+    assert tile.description.compute.pairs == (("e5m2", "e4m3"), ("e2m1", "e2m1"))
+    assert (tile.weight_format.name, tile.activation_format.name) == ("e5m2", "e4m3")
+    for pair, one in zip(tile.description.compute.pairs, tile.formats, strict=True):
+        weights, activations = pair
+        path.write_text(f'name = "t"\n[compute]\nweights = "{weights}"\n'
+                        f'activations = "{activations}"\n')
+        alone = load_tile(path)
+        assert alone == one and alone.digest == one.digest != tile.digest
+        assert alone.formats == (alone,) and alone.narrow is None
+
+
 def test_weights_with_zero_points_have_formats_of_their_own(tmp_path: Path) -> None:
     path = tmp_path / "t.toml"
     for bits in (4, 8):
@@ -319,6 +432,12 @@ def test_a_conflict_between_formats_carries_its_keys(tmp_path: Path) -> None:
     _UINT8 + 'activations = "e5m2"\n[scaling]\ngroup = 4096',
     _UINT4 + 'activations = "bf16"\naccumulation = "fp32-tree"\n[scaling]\nformat = "fp32"\n'
     'rule = "fp32-div"',
+    _TWO + "[scaling]\ngroup = 32\nweight_rows = 1",
+    _TWO + "[scaling]\nnarrow_group = 32\nnarrow_weight_rows = 1",
+    _TWO.replace("e4m3", "e5m2") + "[scaling]\ngroup = 4096",
+    _TWO.replace("e4m3", "int8").replace("e2m1", "int4")
+    + '[scaling]\nformat = "fp32"\nrule = "fp32-div"',
+    f"[memory]\natom_bytes = 8\n{_TWO}columns = 2\n[scaling]\ngroup = 8",
 ])
 def test_takes_formats_and_groups_that_go_together(tmp_path: Path, text: str) -> None:
     path = tmp_path / "t.toml"

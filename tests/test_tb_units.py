@@ -22,9 +22,11 @@ def _cases() -> dict[tuple[str, str], Tile]:
         for tile, records in tiles:
             if unit in records:
                 cases.setdefault((unit, records[unit].model_dump_json()), tile)
-    # Packed weights by activations that are whole atoms; integers of two formats.
-    more = {"mxfp6_fp8": ("tile",), "int8_int4": (
-        "subword_decoder", "subword_dot_array", "column", "command_checker", "sequencer", "tile")}
+    # Packed weights by activations that are whole atoms; integers of less than 8 bits, and of two
+    # formats.
+    more = {"mxfp6_fp8": ("tile",), "int4": ("dot_array",), "uint4_int8": ("dot_array", "tile"),
+            "int8_int4": ("subword_decoder", "subword_dot_array", "column", "command_checker",
+                          "sequencer", "tile")}
     for name, units in more.items():
         tile = load_tile(PROJECT / "tests" / "descriptions" / f"{name}.toml")
         records = tile.units | {"tile": tile}

@@ -1,6 +1,6 @@
 """``pnmtile accuracy``: error of descriptions' arithmetic against float64."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -75,13 +75,16 @@ def accuracy(
     if own is not None and own[0].size * own[1].shape[0] > _PRODUCTS_MAX:
         raise UserError(f"--weights {list(own[0].shape)} by --activations {list(own[1].shape)} are "
                         f"more than {_PRODUCTS_MAX:.3g} products; take part of them")
+    labelled = [(tile.name if len(tile.formats) == 1 else
+                 f"{tile.name} {one.weight_format.name}", one)
+                for tile in resolved for one in tile.formats]
     studies: list[Study] = []
     with console().status("multiplying") as status:
         for name in ("own",) if own is not None else tuple(dict.fromkeys(inputs or INPUTS)):
             operands = own or drawn(name, rows, columns, k, seed)
-            for tile in resolved:
-                status.update(f"multiplying: {tile.name}, {name} inputs")
-                studies.append(study(tile, name, *operands))
+            for label, tile in labelled:
+                status.update(f"multiplying: {label}, {name} inputs")
+                studies.append(replace(study(tile, name, *operands), tile=label))
     result: dict[str, Any] = {
         "held": True, "seed": None if own else seed,
         "tiles": {tile.name: tile.digest for tile in resolved},

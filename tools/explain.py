@@ -15,6 +15,7 @@ from spec.tile import ROWS_MAX, Tile
 from tools.console import JsonOption, TileArgument, UserError, console, emit
 from tools.explain_memory import memory_explanation
 from tools.explain_tensor import tensor_buffers, tensor_explanation
+from tools.weight_formats import WeightFormatOption, format_index
 
 __all__ = ["Explanation", "explain", "explanation"]
 
@@ -28,6 +29,7 @@ def explain(
     k: Annotated[int | None, typer.Option(
         "--k", help="Elements along K of the worked example; 4096 or the tile's most if left out.",
         show_default=False)] = None,
+    weight_format: WeightFormatOption = None,
     registers: Annotated[bool, typer.Option(
         "--registers", help="Show the registers, the command fields and the error codes too.")
     ] = False,
@@ -40,23 +42,28 @@ def explain(
         raise UserError(f"--rows must be an integer in [1, {ROWS_MAX}], not {rows}")
     if not 1 <= k <= resolved.k_max:
         raise UserError(f"--k must be an integer in [1, {resolved.k_max}] (compute.k_max), not {k}")
-    data = explanation(resolved, rows, k)
+    index = format_index(resolved, weight_format)
+    data = explanation(resolved, rows, k, index)
     if json:
         emit(data)
     else:
-        _show(resolved, data)
+        _show(resolved.formats[index], data)
         if registers:
             _show_registers()
 
 
-def explanation(tile: Tile, rows: int, k: int) -> Explanation:
-    """What follows from the description, and the layouts of a GEMV of ``rows`` x ``k``."""
+def explanation(whole: Tile, rows: int, k: int, index: int = 0) -> Explanation:
+    """What follows from the description, and the layouts of a GEMV of ``rows`` x ``k``: those of
+    ``whole.formats[index]``, where formats are concerned."""
+    tile = whole.formats[index]
     dot, mhz = tile.dot_array, tile.clock_mhz
     stream, loads = tile.weight_stream_atoms(rows, k), _load_atoms(tile, k) * tile.columns
     results = tile.result_atoms(rows)
     return {
         "name": tile.name,
-        "digest": tile.digest,
+        "digest": whole.digest,
+        "format_index": index,
+        "pairs": [_pair(one) for one in whole.formats],
         "formats": {"weights": tile.weight_format.name, "factors": tile.factor_format.name,
                     "activations": tile.activation_format.name,
                     "scales": tile.scale_format.name, "results": tile.result_format.name,
@@ -73,16 +80,15 @@ def explanation(tile: Tile, rows: int, k: int) -> Explanation:
                    **({"block_bits": dot.block_bits,
                        "product_lsb_exponent": dot.dot_array.lsb_exponent}
                       if isinstance(dot, BlockDotArrayParams) else {})},
-        "latencies": {**{name: unit.LATENCY for name, unit in tile.units.items()
+        "latencies": {**{name: unit.LATENCY for name, unit in whole.units.items()
                          if hasattr(unit, "LATENCY")},
-                      "pipeline": tile.pipeline_cycles},
-        "buffers": _buffers(tile),
+                      "pipeline": whole.pipeline_cycles},
+        "buffers": _buffers(whole),
         "memory": memory_explanation(tile) if tile.native else None,
         "tensors": tensor_explanation(tile),
         "rates": [
             _rate("memory", tile.atom_bytes * mhz / 1e3, "GB/s"),
-            _rate("multiply-accumulate", tile.lanes * tile.columns * mhz / 1e3
-                  * tile.atom_bits / tile.weight_beat_bits, "GMAC/s"),
+            _rate("multiply-accumulate", _gmacs(tile), "GMAC/s"),
         ],
         "example": {
             "rows": rows, "k": k,
@@ -98,6 +104,20 @@ def explanation(tile: Tile, rows: int, k: int) -> Explanation:
             ],
         },
     }
+
+
+def _gmacs(tile: Tile) -> float:
+    """Products per nanosecond, at one atom of weights in each cycle."""
+    return (tile.lanes * tile.columns * tile.clock_mhz / 1e3
+            * tile.atom_bits / tile.weight_beat_bits)
+
+
+def _pair(tile: Tile) -> dict[str, Any]:
+    """What one pair of formats is, and how many products it gives."""
+    return {"weights": tile.weight_format.name, "activations": tile.activation_format.name,
+            "lanes": tile.lanes, "group": tile.group, "group_beats": tile.group_beats,
+            "groups_per_beat": tile.groups_per_beat,
+            "rates": [_rate("multiply-accumulate", _gmacs(tile), "GMAC/s")]}
 
 
 def _rate(quantity: str, value: float, unit: str) -> dict[str, Any]:
@@ -242,6 +262,13 @@ def _show(tile: Tile, data: Explanation) -> None:
             " and that of the tensor" if tile.block_scaled else "") + " stand in front"),
         ("largest K", geometry["k_max"], "compute.k_max"),
     ])
+    if len(data["pairs"]) > 1:
+        _table(f"Formats; what follows is of {formats['weights']} weights",
+               ("index", "weights", "activations", "products of a beat", "elements of a group",
+                "GMAC/s"),
+               [(index, pair["weights"], pair["activations"], pair["lanes"] * tile.columns,
+                 pair["group"],
+                 f"{pair['rates'][0]['value']:,.2f}") for index, pair in enumerate(data["pairs"])])
     _table("Widths", ("quantity", "bits", "what"), _widths(tile, widths))
     _table("Latencies", ("unit", "cycles"), data["latencies"].items())
     _table("Buffers", ("buffer", "count", "words", "bits a word", "bytes"), [

@@ -12,6 +12,7 @@ from tools.engine import Engine
 from tools.run_gemv import run_gemv
 from tools.run_tensor import run_copy, run_quantize, run_reduce, run_transpose
 from tools.tensor_options import ElementFormat, Fp8Format, ReductionKind, TensorOptions
+from tools.weight_formats import WeightFormatOption
 
 __all__ = ["Operation", "run"]
 
@@ -30,7 +31,7 @@ class Operation(StrEnum):
 _RECORDINGS = ("vcd", "trace", "accesses")
 _OPTIONS = {
     Operation.gemv: (("weights", "activations", "out"),
-                     ("weight-scales", "activation-scales", "transposed")),
+                     ("weight-scales", "activation-scales", "transposed", "weight-format")),
     Operation.quantize: (("input", "codes", "scales"), ("format", "rule", "group")),
     Operation.reduce: (("input", "kind", "out"), ("input-scales", "input-format", "whole")),
     Operation.transpose: (("input",), ("input-scales", "input-format", "out", "codes", "scales",
@@ -59,6 +60,7 @@ def run(
     activation_scales: Annotated[str | None, _tensor("gemv: scales; X then holds codes.")] = None,
     transposed: Annotated[bool, typer.Option(
         "--transposed", help="gemv: Y = W^T X; X is [columns, M], Y [K, columns].")] = False,
+    weight_format: WeightFormatOption = None,
     input: Annotated[str | None, _tensor(
         "X [rows, K] or [K]: float32, BF16 (uint16) or FP8 codes (uint8; not quantize).")] = None,
     input_scales: Annotated[str | None, _tensor(
@@ -109,7 +111,7 @@ def run(
              "activation-scales": activation_scales, "input": input, "input-scales": input_scales,
              "input-format": input_format, "out": out, "codes": codes, "scales": scales,
              "format": format, "rule": rule, "group": group, "kind": kind, "whole": whole or None,
-             "to": to, "transposed": transposed or None}
+             "to": to, "transposed": transposed or None, "weight-format": weight_format}
     recordings = {"vcd": vcd, "trace": trace, "accesses": accesses}
     _check_options(operation, given)
     for name, path in recordings.items():
@@ -125,7 +127,7 @@ def run(
     if operation is Operation.gemv:
         assert weights is not None and activations is not None and out is not None
         result = run_gemv(resolved, weights, activations, weight_scales, activation_scales, out,
-                          transposed, engine, recordings)
+                          transposed, weight_format, engine, recordings)
     else:
         assert input is not None
         result = _TENSOR_RUNS[operation](resolved, TensorOptions(

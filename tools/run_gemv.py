@@ -8,6 +8,7 @@ from tools.engine import Engine, Failed, Recordings, performance, simulated
 from tools.outputs import write_file
 from tools.tensor_options import FLOATS
 from tools.traffic_account import JobTraffic, traffic_account
+from tools.weight_formats import format_index
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,29 +24,32 @@ _SCALES = {"uint8": "E8M0", "float32": "scales"}
 
 
 def run_gemv(tile: "Tile", weights: str, activations: str, weight_scales: str | None,
-             activation_scales: str | None, out: Path, transposed: bool, engine: Engine,
+             activation_scales: str | None, out: Path, transposed: bool,
+             weight_format: str | None, engine: Engine,
              recordings: Recordings) -> dict[str, Any]:
     """Multiply weights, or the weights ``transposed``, by activations, write the results to
-    ``out`` and return the answer."""
+    ``out`` and return the answer. Of several formats, ``weight_format`` names one."""
     import numpy as np
 
     from golden.gemv import gemv
     from host.job import JobError, gemv_job
     from tools.tensors import npy_bytes
 
-    w, sw = operand(tile, weights, weight_scales, "--weights", blocks=True)
-    x, sx = operand(tile, activations, activation_scales, "--activations", blocks=False)
+    index = format_index(tile, weight_format)
+    named = tile.formats[index]
+    w, sw = operand(named, weights, weight_scales, "--weights", blocks=True)
+    x, sx = operand(named, activations, activation_scales, "--activations", blocks=False)
     length = w.shape[0 if transposed else 1]
     if length != x.shape[1]:
         raise UserError(f"--weights has {'M' if transposed else 'K'} = {length}, --activations "
                         f"K = {x.shape[1]}; they must agree")
     try:
-        job = gemv_job(tile, w, sw, x, sx, transposed)
+        job = gemv_job(tile, w, sw, x, sx, transposed, index)
     except JobError as error:
         raise UserError(str(error)) from None
     if transposed:
         w, sw = np.ascontiguousarray(w.T), np.ascontiguousarray(sw.T)
-    golden = gemv(w, sw, x, sx, tile)
+    golden = gemv(w, sw, x, sx, named)
     codes, equal, done = golden, None, None
     if engine is Engine.rtl:
         try:
@@ -62,6 +66,8 @@ def run_gemv(tile: "Tile", weights: str, activations: str, weight_scales: str | 
     if equal is False:
         say("the RTL's result differs from the golden model's", style="bold red")
     return {"held": equal is not False, "operation": "gemv", "engine": engine,
+            "weight_format": named.weight_format.name,
+            "activation_format": named.activation_format.name,
             "rows": w.shape[0], "k": w.shape[1], "columns": x.shape[0], "transposed": transposed,
             "passes": len(job.passes), "out": str(out), "equals_golden": equal,
             **performance(tile, done),

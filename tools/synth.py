@@ -33,6 +33,7 @@ def synth(
     """
     resolved = load_tile(tile)
     from hdl.verilog import tile_rtlil
+    from tools.shared_area import shared_area, show_shared_area
     from tools.synthesis import synthesise
     from tools.synthesis_report import TABLE_WIDTH, render, render_timing
 
@@ -45,6 +46,10 @@ def synth(
                             resolved.clock_mhz, folder,
                             progress=lambda text: status.update(f"synthesising: {text}"),
                             effort=effort, memories=memories)
+        shared = None
+        if resolved.narrow is not None:
+            shared = shared_area(resolved, library, folder, effort,
+                                 lambda text: status.update(f"synthesising: {text}"))
     # A narrow terminal wraps the lines.
     wide = Console(file=console().file, width=max(console().width, TABLE_WIDTH))
     wide.print(render(report))
@@ -55,8 +60,11 @@ def synth(
         met = report.timing.met
         wide.print(render_timing(report.timing))
         say(report.timing.verdict(), style="red" if met is False else None)
+    if shared is not None:
+        show_shared_area(shared)
     say(f"report: {folder / 'synthesis.json'}")
     if json:
-        emit({"held": met is not False, **report.to_dict()})
+        emit({"held": met is not False, **report.to_dict(),
+              **({"dot_arrays": shared} if shared is not None else {})})
     if met is False:
         raise NotHeld
