@@ -44,11 +44,14 @@ class Tile(TensorTile):
                 exclude={"source", "sources", "notes"})
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
-    @cached_property
+    @property
     def formats(self) -> tuple["Tile", ...]:
         """The tile as it is with each of its pairs of formats alone, in the order of the
-        description: what a command that names one computes, and how its operands lie in memory.
-        All else here is of the first, or of the hardware, which they share."""
+        description: what a command that names one computes, and how its operands lie in memory;
+        itself, if there is one pair. All else here is of the first, or of the hardware, which they
+        share."""
+        if len(self.description.compute.pairs) == 1:
+            return (self,)
         return tuple(Tile(description=description, grade=self.grade)
                      for description in single_formats(self.description))
 
