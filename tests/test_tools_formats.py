@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,17 @@ def test_explain_takes_the_format_by_name(capsys: pytest.CaptureFixture[str]) ->
     assert "what follows is of e2m1 weights" in said and "256 bits of an atom / 4 bits" in said
     assert run_command(["explain", SEVERAL, "--weight-format", "e4m3"]) == WRONG_INPUT
     assert "allowed: e5m2, e2m1" in capsys.readouterr().err
+
+
+def test_generate_names_the_formats_of_commands(tmp_path: Path) -> None:
+    for tile, defined in ((SEVERAL, [("E5M2", "0"), ("E2M1", "1")]), (MXFP4, [])):
+        assert run_command(["generate", tile, "--output", str(tmp_path)]) == HELD
+        name = Path(tile).stem
+        header = (tmp_path / f"{name}_registers.h").read_text(encoding="utf-8")
+        assert re.findall(rf"^#define {name.upper()}_FORMAT_INDEX_(E\w+) (\d)u$", header,
+                          re.MULTILINE) == defined
+        tables = (tmp_path / f"{name}_registers.md").read_text(encoding="utf-8")
+        assert ("| e2m1 | 1 |" in tables) == bool(defined)
 
 
 def test_accuracy_has_a_line_for_each_format(capsys: pytest.CaptureFixture[str]) -> None:
