@@ -18,8 +18,8 @@ from benchmarks import libraries
 from benchmarks.rows import Row, report, row
 from benchmarks.sums import summing_tile
 from hdl.verilog import tile_rtlil, unit_rtlil
-from spec.arithmetic import AnyDotArrayParams, BlockDotArrayParams, SubwordDotArrayParams
 from spec.description import Compute, Description, Quantize, Scaling
+from spec.dot_arrays import AnyDotArrayParams, BlockDotArrayParams, SubwordDotArrayParams
 from spec.load import load_tile
 from spec.tile import Tile
 from tools.benches import component

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from golden.decoder import Decoded, check_operands, decoder
 from golden.fp32 import to_fp32_codes
-from spec.arithmetic import AlignedDotArrayParams, DecoderParams
+from spec.arithmetic import DecoderParams
+from spec.dot_arrays import AlignedDotArrayParams
 
 __all__ = ["aligned_dot_array"]
 

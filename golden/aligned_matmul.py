@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.decoder import code_dtype, decode, decoder, special_codes
-from spec.arithmetic import AlignedDotArrayParams, DecoderParams
+from spec.arithmetic import DecoderParams
+from spec.dot_arrays import AlignedDotArrayParams
 from spec.formats import NumberFormat
 
 __all__ = ["AlignedOperand", "aligned_matmul", "aligned_operand"]

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from golden.checks import check_array
 from golden.decoder import Decoded, check_operands, decoder
 from golden.dot_array import GroupSum, dot_array
-from spec.arithmetic import BlockDotArrayParams, DecoderParams
+from spec.arithmetic import DecoderParams
+from spec.dot_arrays import BlockDotArrayParams
 
 __all__ = ["block_dot_array"]
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from golden.decoder import decode, special_codes
 from golden.exact_matmul import limbs_of
-from spec.arithmetic import BlockDotArrayParams
+from spec.dot_arrays import BlockDotArrayParams
 from spec.formats import FloatFormat, NumberFormat
 
 __all__ = ["LONGEST_ROW", "BlockOperand", "block_matmul", "block_operand"]

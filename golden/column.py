@@ -17,8 +17,9 @@ from golden.group_scaler import group_scaler
 from golden.row_accumulator import row_accumulator
 from golden.scale_combiner import scale_combiner
 from golden.scales import tensor_scales
-from spec.arithmetic import (
-    AlignedDotArrayParams, BlockDotArrayParams, ColumnParams, DotArrayParams, Fp32DotArrayParams,
+from spec.column import ColumnParams
+from spec.dot_arrays import (
+    AlignedDotArrayParams, BlockDotArrayParams, DotArrayParams, Fp32DotArrayParams,
 )
 
 __all__ = ["column"]

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.checks import check_array
-from spec.arithmetic import DecoderParams, ProductsParams
+from spec.arithmetic import DecoderParams
+from spec.dot_arrays import ProductsParams
 from spec.formats import IntegerFormat, NumberFormat, WeightFormat
 
 __all__ = ["Decoded", "code_dtype", "decode", "decoder", "special_codes"]

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.decoder import Decoded, check_operands, decoder
-from spec.arithmetic import DecoderParams, DotArrayParams
+from spec.arithmetic import DecoderParams
+from spec.dot_arrays import DotArrayParams
 
 __all__ = ["GroupSum", "dot_array"]
 

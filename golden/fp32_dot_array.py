@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from golden.decoder import check_operands, decode
 from golden.fp32 import to_fp32_codes
-from spec.arithmetic import Fp32DotArrayParams
+from spec.dot_arrays import Fp32DotArrayParams
 
 __all__ = ["fp32_dot_array"]
 

@@ -17,7 +17,7 @@ from golden.scale_combiner import E8M0_NAN
 from golden.scaled_matmul import scaled_operand, scaled_terms
 from golden.scales import scale_dtype, tensor_scales, weight_scale_dtype
 from golden.zero_subtractor import zero_subtractor
-from spec.arithmetic import (
+from spec.dot_arrays import (
     AlignedDotArrayParams, BlockDotArrayParams, DotArrayParams, Fp32DotArrayParams,
 )
 from spec.formats import WeightFormat

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.dot_array import GroupSum, dot_array
-from spec.arithmetic import SubwordDotArrayParams
+from spec.dot_arrays import SubwordDotArrayParams
 
 __all__ = ["SubwordSum", "subword_dot_array"]
 

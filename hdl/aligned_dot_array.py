@@ -9,7 +9,7 @@ from hdl.fp32 import NAN, infinity, packed, rounded
 from hdl.pipeline import delayed, flow, registered
 from hdl.shift import leading_zeros
 from hdl.sum_tree import summed
-from spec.arithmetic import AlignedDotArrayParams
+from spec.dot_arrays import AlignedDotArrayParams
 from spec.formats import FP32
 
 __all__ = ["AlignedDotArray"]

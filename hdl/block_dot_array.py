@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from hdl.decoder import pairs_layout
 from hdl.dot_array import DotArray, group_sum_layout
 from hdl.pipeline import delayed, flow, registered
-from spec.arithmetic import BlockDotArrayParams
+from spec.dot_arrays import BlockDotArrayParams
 
 __all__ = ["BlockDotArray"]
 

@@ -16,7 +16,8 @@ from hdl.pipeline import delayed, flow
 from hdl.row_accumulator import RowAccumulator, row_layout
 from hdl.scale_combiner import ScaleCombiner
 from hdl.subword_dot_array import SubwordDotArray, odd_layouts
-from spec.arithmetic import AlignedDotArrayParams, ColumnParams, SubwordDotArrayParams
+from spec.column import ColumnParams
+from spec.dot_arrays import AlignedDotArrayParams, SubwordDotArrayParams
 from spec.formats import FP32
 
 __all__ = ["Column"]

@@ -5,7 +5,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hdl.pipeline import flow
-from spec.arithmetic import DecoderParams, ProductsParams
+from spec.arithmetic import DecoderParams
+from spec.dot_arrays import ProductsParams
 from spec.formats import IntegerFormat, NumberFormat
 
 __all__ = ["Decoder", "Factor", "decoded_layout", "pairs_layout"]

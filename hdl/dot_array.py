@@ -8,7 +8,7 @@ from hdl.booth import booth_digits, booth_product, booth_surplus
 from hdl.decoder import Factor, pairs_layout
 from hdl.pipeline import cut, delayed, flow
 from hdl.sum_tree import summed
-from spec.arithmetic import DotArrayParams
+from spec.dot_arrays import DotArrayParams
 
 __all__ = ["DotArray", "flagged", "group_sum_layout", "signed_products"]
 

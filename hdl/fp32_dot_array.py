@@ -10,7 +10,7 @@ from hdl.fp32_adder import Fp32Adder
 from hdl.pipeline import delayed, flow, registered
 from hdl.row_accumulator import RowAccumulator
 from hdl.shift import leading_zeros
-from spec.arithmetic import Fp32DotArrayParams
+from spec.dot_arrays import Fp32DotArrayParams
 from spec.formats import FP32
 
 __all__ = ["Fp32DotArray"]

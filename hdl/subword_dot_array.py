@@ -9,7 +9,7 @@ from hdl.decoder import decoded_layout, pairs_layout
 from hdl.dot_array import flagged, group_sum_layout, signed_products
 from hdl.pipeline import cut, delayed, flow
 from hdl.sum_tree import summed
-from spec.arithmetic import SubwordDotArrayParams
+from spec.dot_arrays import SubwordDotArrayParams
 
 __all__ = ["SubwordDotArray", "odd_layouts", "subword_sum_layout"]
 

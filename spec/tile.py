@@ -5,11 +5,14 @@ import json
 from functools import cached_property
 
 from spec.arithmetic import (
-    AlignedDotArrayParams, AnyDotArrayParams, BlockDotArrayParams, ColumnParams, DecoderParams,
-    DotArrayParams, Fp32MultiplierParams, SubwordDecoderParams, SubwordDotArrayParams,
-    ZeroSubtractorParams,
+    DecoderParams, Fp32MultiplierParams, SubwordDecoderParams, ZeroSubtractorParams,
 )
+from spec.column import ColumnParams
 from spec.description import resolved, single_formats
+from spec.dot_arrays import (
+    AlignedDotArrayParams, AnyDotArrayParams, BlockDotArrayParams, DotArrayParams,
+    SubwordDotArrayParams,
+)
 from spec.formats import next_power_of_two, packed
 from spec.memory_units import HostPortParams
 from spec.tile_geometry import ROWS_MAX

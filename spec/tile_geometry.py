@@ -2,11 +2,12 @@
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from spec.arithmetic import (
-    AlignedDotArrayParams, AnyDotArrayParams, BlockDotArrayParams, DotArrayParams,
-    Fp32AdderParams, Fp32DotArrayParams,
-)
+from spec.arithmetic import Fp32AdderParams
 from spec.description import Axi4Memory, Description, NativeMemory, Pipeline, resolved
+from spec.dot_arrays import (
+    AlignedDotArrayParams, AnyDotArrayParams, BlockDotArrayParams, DotArrayParams,
+    Fp32DotArrayParams,
+)
 from spec.formats import (
     FLOAT_FORMATS, FORMATS, SCALE_FORMATS, WEIGHT_FORMATS, FloatFormat, NumberFormat, ScaleFormat,
     WeightFormat, ZeroPointFormat, lanes_of, next_power_of_two, packed,

@@ -1,4 +1,5 @@
-"""One frozen record of parameters per unit; those of the arithmetic are in :mod:`spec.arithmetic`.
+"""One frozen record of parameters per unit; those of the arithmetic are in :mod:`spec.arithmetic`,
+:mod:`spec.dot_arrays` and :mod:`spec.column`.
 
 Each record holds what its unit's RTL, golden model and testbench need, and nothing of the rest of
 the tile. Widths are derived here once. ``LATENCY`` is the number of clock cycles from the edge at

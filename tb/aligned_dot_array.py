@@ -4,7 +4,7 @@ import cocotb
 import numpy as np
 
 from golden.aligned_dot_array import aligned_dot_array
-from spec.arithmetic import AlignedDotArrayParams
+from spec.dot_arrays import AlignedDotArrayParams
 from tb.bench import bench_seed, params_from_environment, run_flow
 from tb.interleaved_sums import cancelling_strips, full_strips, random_strips, strip_items
 

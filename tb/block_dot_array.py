@@ -4,7 +4,7 @@ import cocotb
 import numpy as np
 
 from golden.block_dot_array import block_dot_array
-from spec.arithmetic import BlockDotArrayParams
+from spec.dot_arrays import BlockDotArrayParams
 from spec.formats import E4M3
 from tb.bench import bench_seed, params_from_environment, run_flow, word
 from tb.dot_array import pack_group, pair_bits

@@ -5,7 +5,7 @@ import numpy as np
 
 from golden.column import column
 from golden.scales import block_scales
-from spec.arithmetic import ColumnParams
+from spec.column import ColumnParams
 from spec.formats import E4M3, FP32
 from tb.bench import Bench, Scoreboard, bench_seed, params_from_environment, word
 from tb.dot_array import pack_group, pair_bits

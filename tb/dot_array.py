@@ -4,7 +4,8 @@ import cocotb
 import numpy as np
 
 from golden.dot_array import dot_array
-from spec.arithmetic import ColumnParams, DotArrayParams, ProductsParams
+from spec.column import ColumnParams
+from spec.dot_arrays import DotArrayParams, ProductsParams
 from spec.formats import IntegerFormat
 from tb.bench import bench_seed, params_from_environment, run_flow
 from tb.operands import cancelling_group, negated, random_codes

@@ -4,7 +4,7 @@ import cocotb
 import numpy as np
 
 from golden.fp32_dot_array import fp32_dot_array
-from spec.arithmetic import Fp32DotArrayParams
+from spec.dot_arrays import Fp32DotArrayParams
 from tb.bench import bench_seed, params_from_environment, run_flow
 from tb.interleaved_sums import cancelling_strips, full_strips, random_strips, strip_items
 

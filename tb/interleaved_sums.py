@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from golden.decoder import code_dtype
-from spec.arithmetic import InterleavedParams
+from spec.dot_arrays import InterleavedParams
 from tb.dot_array import pack_group, pair_bits
 from tb.operands import cancelling_group, negated, random_codes
 from tb.packing import fields

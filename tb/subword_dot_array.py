@@ -7,7 +7,8 @@ import numpy as np
 
 from golden.subword_decoder import subword_decoder
 from golden.subword_dot_array import subword_dot_array
-from spec.arithmetic import DotArrayParams, SubwordDecoderParams, SubwordDotArrayParams
+from spec.arithmetic import SubwordDecoderParams
+from spec.dot_arrays import DotArrayParams, SubwordDotArrayParams
 from tb.bench import bench_seed, params_from_environment, run_flow
 from tb.operands import cancelling_group, negated, random_codes
 from tb.packing import decoded_bits, decoded_words, fields, unpack_signed

@@ -24,9 +24,9 @@ from benchmarks.readme import BENCHMARKS, RESULTS, render, updated
 from golden.quantizer import quantize
 from hdl import command_scheduler
 from hdl.dram_port import command_members, data_members
-from spec.arithmetic import BlockDotArrayParams, DotArrayParams, SubwordDotArrayParams
 from spec.commands import FIELDS, ErrorCode, Opcode
 from spec.description import Convert, Quantize, Reduce, Scaling, Transpose
+from spec.dot_arrays import BlockDotArrayParams, DotArrayParams, SubwordDotArrayParams
 from spec.dram_rules import DramCommand
 from spec.formats import E4M3, FORMATS, lanes_of
 from spec.grade import grade_names, load_grade

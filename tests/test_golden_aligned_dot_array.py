@@ -11,7 +11,8 @@ from golden.decoder import code_dtype
 from golden.dot_array import dot_array
 from golden.fp32 import to_fp32_codes
 from golden.fp32_rounder import fp32_rounder
-from spec.arithmetic import AlignedDotArrayParams, DotArrayParams, Fp32RounderParams
+from spec.arithmetic import Fp32RounderParams
+from spec.dot_arrays import AlignedDotArrayParams, DotArrayParams
 
 FP8_PAIRS = [(w, x) for w in ("e4m3", "e5m2") for x in ("e4m3", "e5m2")]
 NARROW_PAIRS = [*FP8_PAIRS, ("e2m1", "e2m1"), ("e2m1", "e4m3"), ("e2m1", "e5m2"),

@@ -5,7 +5,8 @@ import pytest
 
 from golden.block_dot_array import block_dot_array
 from golden.fp32_rounder import fp32_rounder
-from spec.arithmetic import BlockDotArrayParams, Fp32RounderParams
+from spec.arithmetic import Fp32RounderParams
+from spec.dot_arrays import BlockDotArrayParams
 from spec.formats import E2M1, E4M3
 from tb.oracle import block_scaled_element, value_of
 from tests.golden_cases import random_codes

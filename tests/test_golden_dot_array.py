@@ -5,7 +5,8 @@ import pytest
 
 from golden.dot_array import dot_array
 from golden.fp32_rounder import fp32_rounder
-from spec.arithmetic import DotArrayParams, Fp32RounderParams
+from spec.arithmetic import Fp32RounderParams
+from spec.dot_arrays import DotArrayParams
 from spec.formats import IntegerFormat
 from tb.oracle import dot, round_to_fp32
 from tests.golden_cases import finite_codes, random_codes

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from golden.fp32_dot_array import fp32_dot_array
-from spec.arithmetic import Fp32DotArrayParams
+from spec.dot_arrays import Fp32DotArrayParams
 from spec.formats import FP32, FORMATS, NumberFormat
 from tb.oracle import add_fp32, multiply_fp32, round_to_fp32, value_of
 

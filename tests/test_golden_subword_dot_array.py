@@ -7,9 +7,8 @@ import pytest
 from golden.fp32_rounder import fp32_rounder
 from golden.subword_decoder import subword_decoder
 from golden.subword_dot_array import subword_dot_array
-from spec.arithmetic import (
-    DotArrayParams, Fp32RounderParams, SubwordDecoderParams, SubwordDotArrayParams,
-)
+from spec.arithmetic import Fp32RounderParams, SubwordDecoderParams
+from spec.dot_arrays import DotArrayParams, SubwordDotArrayParams
 from spec.formats import IntegerFormat
 from tb.oracle import dot, round_to_fp32, value_of
 from tests.golden_cases import finite_codes, random_codes

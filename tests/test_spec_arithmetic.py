@@ -5,10 +5,11 @@ import re
 import pytest
 
 from spec.arithmetic import (
-    BlockDotArrayParams, DotArrayParams, Fp32AdderParams, Fp32MultiplierParams, Fp32RounderParams,
-    GroupScalerParams, RowAccumulatorParams,
+    Fp32AdderParams, Fp32MultiplierParams, Fp32RounderParams, GroupScalerParams,
+    RowAccumulatorParams,
 )
 from spec.description import Axi4Memory, Clock, Compute, Description, Pipeline
+from spec.dot_arrays import BlockDotArrayParams, DotArrayParams
 from spec.tile import Tile
 from tests.conftest import PROJECT
 

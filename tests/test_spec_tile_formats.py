@@ -4,8 +4,9 @@ import itertools
 
 import pytest
 
-from spec.arithmetic import ColumnParams, SubwordDotArrayParams
+from spec.column import ColumnParams
 from spec.description import Axi4Memory, Compute, Description, Scaling, conflicts
+from spec.dot_arrays import SubwordDotArrayParams
 from spec.load import load_tile
 from spec.tile import Tile
 from tests.conftest import PROJECT

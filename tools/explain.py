@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from spec.arithmetic import BlockDotArrayParams
 from spec.commands import COMMAND_WORDS, ERROR_MEANINGS, FIELDS, Opcode
+from spec.dot_arrays import BlockDotArrayParams
 from spec.formats import FP32
 from spec.load import load_tile
 from spec.registers import REGISTERS

@@ -8,7 +8,7 @@ from tools.console import console, say, to_json
 from tools.outputs import write_file
 
 if TYPE_CHECKING:
-    from spec.arithmetic import DotArrayParams, SubwordDotArrayParams
+    from spec.dot_arrays import DotArrayParams, SubwordDotArrayParams
     from spec.tile import Tile
     from tools.liberty import Library
     from tools.recipe import Effort
@@ -28,7 +28,7 @@ def shared_area(tile: "Tile", library: "Library", folder: Path, effort: "Effort"
     """Synthesise the dot array of one column, and the arrays that stand for it with one pair of
     formats each; areas in gate equivalents of logic, registers included, as JSON data."""
     from hdl.verilog import unit_rtlil
-    from spec.arithmetic import SubwordDotArrayParams
+    from spec.dot_arrays import SubwordDotArrayParams
     from tools.benches import component
     from tools.synthesis import synthesise
 
