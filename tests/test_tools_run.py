@@ -582,7 +582,7 @@ def test_only_a_native_tile_can_be_traced() -> None:
 @pytest.mark.parametrize(("arguments", "message"), [
     (("gemv", "--weights", "w.npy", "--out", "y.npy"), r"run gemv needs --activations; it takes "
      r"--weights, --activations, --out, --weight-scales, --activation-scales, --transposed, "
-     r"--vcd, --trace, --accesses"),
+     r"--weight-format, --vcd, --trace, --accesses"),
     (("quantize", "--input", "x.npy", "--codes", "c.npy"), r"run quantize needs --scales"),
     ((*GEMV, "--rule", "e8m0-ceil"), r"--rule does not belong to gemv"),
     ((*GEMV, "--vcd", "y.vcd"), r"--vcd needs --engine rtl: the golden model has no clock"),
