@@ -4,10 +4,10 @@ float64 matrix products do the work. They are exact here whatever the order of t
 because every product and every partial sum is an integer below ``2**53`` in units of the least
 significant bit of a product. E4M3 magnitudes are integers of 18 bits in units of ``2**-9``: two of
 them and 4096 products of a group, the longest there is, make ``18 + 18 + 12 = 48`` bits. E5M2
-magnitudes have 32 bits; they are cut into limbs of 16, so that no partial product of limbs passes
-``18 + 16 + 12 = 46`` bits, and the limbs' sums are put together in int64, or where both operands
-have limbs, as a float64 and the rest that it lacks. Where both operands have 8 bits at most, sums
-of up to 1024 products are integers of ``2**24`` at most, and float32 does.
+magnitudes have 32 bits; they are cut into limbs of 16 that keep their place, so that no sum of
+products of limbs passes ``18 + 16 + 12 = 46`` bits, and these are put together in int64, or where
+both operands have limbs, as a float64 and the rest that it lacks. Where both operands have 8 bits
+at most, sums of up to 1024 products are integers of ``2**24`` at most, and float32 does.
 """
 
 from dataclasses import dataclass
@@ -39,8 +39,9 @@ Doubles = NDArray[np.float64]
 class Operand:
     """Codes ``[rows, n]`` of one scale group, ready to be multiplied.
 
-    ``limbs`` are integers in units of ``2**smallest_exponent``, least significant limb first;
-    special codes count as zero there. ``codes`` are kept where there are infinities to look for.
+    ``limbs`` are integers in units of ``2**smallest_exponent``, whose sum is the value, least
+    significant limb first; special codes count as zero there. ``infinite_codes`` are kept where
+    there are infinities to look for.
     """
 
     fmt: NumberFormat
@@ -55,17 +56,15 @@ def _magnitude_bits(fmt: NumberFormat) -> int:
 
 @cache
 def limbs_of(fmt: NumberFormat) -> tuple[NDArray[Any], ...]:
-    """Per limb, its value for each code in units of ``2**smallest_exponent``; special codes 0."""
+    """The limbs of each code: integers in units of ``2**smallest_exponent``; special codes 0."""
     values = decode(np.arange(1 << fmt.bits, dtype=code_dtype(fmt)), fmt)
     integers = np.where(special_codes(fmt), 0.0, np.ldexp(values, -fmt.smallest_exponent))
     if _magnitude_bits(fmt) <= _NARROW_BITS:
         return (integers.astype(np.float32),)
     if 2 * _magnitude_bits(fmt) + (LONGEST_GROUP - 1).bit_length() <= _EXACT_BITS:
         return (integers,)
-    magnitude = np.abs(integers).astype(np.int64)
-    sign = np.sign(integers)
-    low, high = magnitude & ((1 << _LIMB_BITS) - 1), magnitude >> _LIMB_BITS
-    return (sign * low, sign * high)
+    low = np.fmod(integers, 2.0 ** _LIMB_BITS)
+    return (low, integers - low)
 
 
 def narrow(w: NDArray[Any], x: NDArray[Any]) -> bool:
@@ -100,15 +99,13 @@ def _rounded(weights: Operand, activations: Operand) -> Floats:
     if len(w) == 1 or len(x) == 1:
         low, high = w[0] @ x[0].T, w[-1] @ x[-1].T
         # 18 + 32 + 12 bits: int64 holds the sum, and its conversion rounds once.
-        total = (high.astype(np.int64) << _LIMB_BITS) + low.astype(np.int64)
+        total = high.astype(np.int64) + low.astype(np.int64)
         values = total.astype(np.float32) * np.float32(2.0 ** exponent)
         return values
     # In place where it can be: fresh memory costs as much as the sums. Both products in one:
     # w[0] x[1] + w[1] x[0].
     middle = np.hstack(w) @ np.hstack(x[::-1]).T
-    middle *= 2.0 ** _LIMB_BITS
     high = w[1] @ x[1].T
-    high *= 2.0 ** (2 * _LIMB_BITS)
     total = high + middle
     # What that addition lost (Knuth's two-sum), and the low limbs: fewer than 53 bits, so that
     # `total + rest` is the sum, and `nearest` the sum rounded to float64.

@@ -105,25 +105,27 @@ def _accumulated(weights: NDArray[Any], weight_scales: NDArray[Any],
     """Results of a block of rows; ``weight_scales`` has a line per row, ``activations`` are those
     of all groups where they can be."""
     total = np.zeros((weights.shape[0], activation_scales.shape[0]), np.float32)
+    # Of the tile once: each is worked out anew from its description.
+    elements, sums = tile.sum_elements, tile.column.sums_per_group
+    params, factor_format = tile.dot_array, tile.factor_format
     scaled = None
     if activations is not None:
-        scaled = scaled_operand(weights, weight_scales, tile.factor_format, tile.group)
-    elements, sums = tile.sum_elements, tile.column.sums_per_group
+        scaled = scaled_operand(weights, weight_scales, factor_format, tile.group)
 
     def term(index: int) -> Floats:
         part = weights[:, index * elements:(index + 1) * elements]
         vectors = prepared[index]
-        if isinstance(tile.dot_array, Fp32DotArrayParams):
+        if isinstance(params, Fp32DotArrayParams):
             assert isinstance(vectors, np.ndarray)
-            p = np.stack([fp32_dot_array(part, vector, tile.dot_array).view(np.float32)
+            p = np.stack([fp32_dot_array(part, vector, params).view(np.float32)
                           for vector in vectors], axis=1)
         elif isinstance(vectors, AlignedOperand):
-            assert isinstance(tile.dot_array, AlignedDotArrayParams)
-            p = aligned_matmul(aligned_operand(part, tile.factor_format, tile.dot_array),
-                               vectors, tile.dot_array)
+            assert isinstance(params, AlignedDotArrayParams)
+            p = aligned_matmul(aligned_operand(part, factor_format, params),
+                               vectors, params)
         else:
             assert isinstance(vectors, Operand)
-            p = exact_matmul(operand(part, tile.factor_format), vectors)
+            p = exact_matmul(operand(part, factor_format), vectors)
         return _scaled(p, weight_scales[:, index // sums], activation_scales[:, index // sums])
 
     step = tile.groups_per_beat
