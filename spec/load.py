@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from spec.description import Description, NativeMemory, conflicts, resolved
+from spec.conflicts import conflicts
+from spec.description import Description, NativeMemory, resolved
 from spec.grade import Grade, grade_path, load_grade
 from spec.reader import Conflict, DescriptionError, Kind, Problem, read_model
 from spec.tile import Tile

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from spec.description import (
-    Axi4Memory, Compute, Description, Host, NativeMemory, Scaling, conflicts,
-)
+from spec.conflicts import conflicts
+from spec.description import Axi4Memory, Compute, Description, Host, NativeMemory, Scaling
 from spec.grade import grade_names, load_grade
 from spec.load import load_tile
 from spec.tile import ROWS_MAX, Tile

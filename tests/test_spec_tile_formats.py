@@ -5,7 +5,8 @@ import itertools
 import pytest
 
 from spec.column import ColumnParams
-from spec.description import Axi4Memory, Compute, Description, Scaling, conflicts
+from spec.conflicts import conflicts
+from spec.description import Axi4Memory, Compute, Description, Scaling
 from spec.dot_arrays import SubwordDotArrayParams
 from spec.load import load_tile
 from spec.tile import Tile
