@@ -1,5 +1,6 @@
 """Fixtures that several files share."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from spec.load import load_tile
 from spec.tile import Tile
+from tests.run_verb import Runner
 
 __all__ = ["DESCRIPTIONS", "PROJECT"]
 
@@ -58,3 +60,16 @@ def tile(description_path: Path) -> Tile:
 def default_tile() -> Tile:
     """The default tile alone, for tests that need no other."""
     return load_tile(DESCRIPTIONS[0])
+
+
+@pytest.fixture
+def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative names lie in a folder of the test; simulations are built where they always are."""
+    monkeypatch.setenv("PNMTILE_BUILD", os.environ.get("PNMTILE_BUILD", str(PROJECT / "build")))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Runner:
+    """The verb ``run``."""
+    return Runner(capsys)

@@ -1,7 +1,6 @@
 """Commands on tiles of two pairs of formats: which is meant, and what both cost."""
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -20,18 +19,7 @@ SEVERAL, INTEGERS, MXFP4 = (
     for name in ("several", "int8_int4", "mxfp4"))
 GEMV = ("gemv", "--weights", "w.npy", "--activations", "x.npy", "--out", "y.npy")
 
-
-@pytest.fixture(autouse=True)
-def _working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Relative names lie in a folder of the test; simulations are built where they always are."""
-    monkeypatch.setenv("PNMTILE_BUILD", os.environ.get("PNMTILE_BUILD", str(PROJECT / "build")))
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Runner:
-    """The verb ``run``."""
-    return Runner(capsys)
+pytestmark = pytest.mark.usefixtures("working_folder")
 
 
 def _random(rows: int, columns: int, k: int) -> None:

@@ -38,19 +38,7 @@ from tools.simulation import simulate
 NVFP4, UINT4, MXFP4 = (str(PROJECT / "tests" / "descriptions" / f"{name}.toml")
                        for name in ("nvfp4", "uint4", "mxfp4"))
 
-
-@pytest.fixture(autouse=True)
-def _working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Relative names lie in a folder of the test; simulations are built where they always are."""
-    monkeypatch.setenv("PNMTILE_BUILD", os.environ.get("PNMTILE_BUILD", str(PROJECT / "build")))
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Runner:
-    """The verb."""
-    return Runner(capsys)
-
+pytestmark = pytest.mark.usefixtures("working_folder")
 
 GEMV = ("gemv", "--weights", "w.npy", "--activations", "x.npy", "--out", "y.npy")
 CODES = (*GEMV, "--weight-scales", "sw.npy", "--activation-scales", "sx.npy")

@@ -31,11 +31,7 @@ DEFAULT = PROJECT / "tiles" / "hbm3_fp8.toml"
 EVERY_TILE = pytest.mark.parametrize("path", [SMALL, FULL, NATIVE_FULL],
                                      ids=lambda path: path.stem)
 
-
-@pytest.fixture(autouse=True)
-def _working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PNMTILE_BUILD", os.environ.get("PNMTILE_BUILD", str(PROJECT / "build")))
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("working_folder")
 
 
 def _bf16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
@@ -44,12 +40,6 @@ def _bf16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
 
 def _values(*shape: int) -> NDArray[np.float32]:
     return np.random.default_rng(51).normal(size=shape).astype(np.float32)
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Runner:
-    """The verb."""
-    return Runner(capsys)
 
 
 QUANTIZE = ("quantize", "--input", "x.npy", "--codes", "c.npy", "--scales", "s.npy")
