@@ -6,11 +6,9 @@ asks for. ``--plot FILE.svg`` draws them.
 """
 
 import argparse
-import io
 import sys
 from pathlib import Path
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from benchmarks.rows import Row, report, row
@@ -21,6 +19,7 @@ from spec.tile import Tile
 from tools.accuracy_study import drawn, study
 from tools.pdk import embedded_library
 from tools.outputs import tile_directory, write_file
+from tools.svg_figure import svg_figure
 from tools.synthesis import synthesise
 
 __all__ = ["main", "plot"]
@@ -96,13 +95,7 @@ def plot(rows: list[Row]) -> str:
     panel.grid(color="#e4e7eb", linewidth=0.6)
     figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=8,
                   title="joined: aligned, with the number of bits kept", title_fontsize=8)
-    stream = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": "pnmtile", "svg.fonttype": "none"}):
-        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
-    head, opened, rest = stream.getvalue().partition("<svg")
-    attributes, closed, body = rest.partition(">")
-    return (f"{head}{opened}{attributes} role=\"img\"{closed}\n <title>The price of each bit of "
-            f"accumulation</title>\n <desc>{_described(rows)}</desc>{body}")
+    return svg_figure(figure, "The price of each bit of accumulation", _described(rows))
 
 
 def _described(rows: list[Row]) -> str:

@@ -117,6 +117,9 @@ def test_the_report_is_the_answer_and_the_plot_names_every_tile(
     for text in ("hbm3_fp8", "int8", "uniform, K = 70", "normal, K = 70"):
         assert f">{text}</text>" in svg
     assert "heavy-tailed" not in svg
+    one = answer.json["studies"][0]
+    assert (f"<desc>{one['tile']}, uniform, K = 70: largest error over rms "
+            f"{one['arithmetic']['maximum']:.2g}, with quantization ") in svg
     assert "report: deep/here/accuracy.json, plot: deep/here/accuracy.svg" in answer.err
 
 
