@@ -18,7 +18,8 @@ from golden.scaled_matmul import scaled_operand, scaled_terms
 from golden.scales import scale_dtype, tensor_scales, weight_scale_dtype
 from golden.zero_subtractor import zero_subtractor
 from spec.dot_arrays import (
-    AlignedDotArrayParams, BlockDotArrayParams, DotArrayParams, Fp32DotArrayParams,
+    AlignedDotArrayParams, AnyDotArrayParams, BlockDotArrayParams, DotArrayParams,
+    Fp32DotArrayParams,
 )
 from spec.formats import WeightFormat
 from spec.tile import Tile
@@ -106,11 +107,10 @@ def _accumulated(weights: NDArray[Any], weight_scales: NDArray[Any],
     of all groups where they can be."""
     total = np.zeros((weights.shape[0], activation_scales.shape[0]), np.float32)
     # Of the tile once: each is worked out anew from its description.
-    elements, sums = tile.sum_elements, tile.column.sums_per_group
-    params, factor_format = tile.dot_array, tile.factor_format
+    params, elements, sums = tile.dot_array, tile.sum_elements, tile.column.sums_per_group
     scaled = None
     if activations is not None:
-        scaled = scaled_operand(weights, weight_scales, factor_format, tile.group)
+        scaled = scaled_operand(weights, weight_scales, params.weight_format, tile.group)
 
     def term(index: int) -> Floats:
         part = weights[:, index * elements:(index + 1) * elements]
@@ -121,11 +121,10 @@ def _accumulated(weights: NDArray[Any], weight_scales: NDArray[Any],
                           for vector in vectors], axis=1)
         elif isinstance(vectors, AlignedOperand):
             assert isinstance(params, AlignedDotArrayParams)
-            p = aligned_matmul(aligned_operand(part, factor_format, params),
-                               vectors, params)
+            p = aligned_matmul(aligned_operand(part, params.weight_format, params), vectors, params)
         else:
             assert isinstance(vectors, Operand)
-            p = exact_matmul(operand(part, factor_format), vectors)
+            p = exact_matmul(operand(part, params.weight_format), vectors)
         return _scaled(p, weight_scales[:, index // sums], activation_scales[:, index // sums])
 
     step = tile.groups_per_beat
@@ -147,13 +146,13 @@ def _accumulated(weights: NDArray[Any], weight_scales: NDArray[Any],
     return total
 
 
-def _prepared(activations: NDArray[Any], tile: Tile) -> Prepared:
+def _prepared(activations: NDArray[Any], params: AnyDotArrayParams) -> Prepared:
     """Activations of one sum, ready for any number of weights."""
-    if isinstance(tile.dot_array, AlignedDotArrayParams):
-        return aligned_operand(activations, tile.activation_format, tile.dot_array)
-    if isinstance(tile.dot_array, Fp32DotArrayParams):
+    if isinstance(params, AlignedDotArrayParams):
+        return aligned_operand(activations, params.activation_format, params)
+    if isinstance(params, Fp32DotArrayParams):
         return activations
-    return operand(activations, tile.activation_format)
+    return operand(activations, params.activation_format)
 
 
 def _block_scaled(weights: NDArray[Any], weight_scales: NDArray[Any], activations: NDArray[Any],
@@ -180,14 +179,15 @@ def gemv_fp32(weights: NDArray[Any], weight_scales: NDArray[Any],
     _check(weights, weight_scales, activations, activation_scales, tile)
     rows, k = weights.shape
     row_scales = np.arange(rows) // tile.description.scaling.weight_rows
-    if isinstance(tile.dot_array, BlockDotArrayParams):
+    params, elements = tile.dot_array, tile.sum_elements
+    if isinstance(params, BlockDotArrayParams):
         with np.errstate(all="ignore"):
             return to_fp32_codes(_block_scaled(weights, weight_scales[row_scales], activations,
-                                               activation_scales, tile.dot_array))
-    prepared = [_prepared(activations[:, start:start + tile.sum_elements], tile)
-                for start in range(0, k, tile.sum_elements)]
+                                               activation_scales, params))
+    prepared = [_prepared(activations[:, start:start + elements], params)
+                for start in range(0, k, elements)]
     scaled = None
-    if isinstance(tile.dot_array, DotArrayParams) and tile.scale_format.name == "e8m0":
+    if isinstance(params, DotArrayParams) and tile.scale_format.name == "e8m0":
         scaled = scaled_operand(activations, activation_scales, tile.activation_format, tile.group)
     step = min(max(_BLOCK_RESULTS // activations.shape[0], 16), _BLOCK_ROWS)
     result = np.empty((rows, activations.shape[0]), np.float32)
